@@ -1,0 +1,191 @@
+"""The published track: what `asset.json` says, and the playlists it renders.
+
+Owns: the pointer to a track's live version. It lists only files that are stored; playlists are rendered
+from it for each request, so that each may carry its own query. A `growing` asset is a version in the making.
+Source: bis 4.4 (playlists), 6.2.4 (variants must match).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from hls.family import Family
+from hls.multivariant import MultivariantPlaylist, Variant, average_bandwidth_bps, peak_bandwidth_bps
+from hls.playlist import MediaPlaylist, PlaylistSegment, PlaylistType, target_duration_s
+from hls.stored import StoredFile, StoredSegment
+from pipeline.grid import RATE_HZ, SEGMENT_SAMPLES
+
+__all__ = ["Asset", "AssetLoudness", "AssetRendition", "StoredFile", "StoredSegment"]
+
+GRID_TARGET_DURATION_S = target_duration_s(SEGMENT_SAMPLES, RATE_HZ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetLoudness:
+    """The source as it was measured (None for silence), and the gain that all renditions got."""
+
+    integrated_lufs: float | None
+    true_peak_dbtp: float | None
+    range_lu: float | None
+    gain_db: float
+    target_lufs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRendition:
+    """One rung as it is stored, in the folder of its name.
+
+    `codec` is RFC 6381's name; `bitrate_bps` is the encoder's setting.
+    """
+
+    name: str
+    codec: str
+    bitrate_bps: int
+    rate_hz: int
+    channels: int
+    priming_samples: int
+    init: StoredFile
+    segments: tuple[StoredSegment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """A version of a track.
+
+    `order` says which upload is newer (RFC 3339, when it was accepted), unless `source_version` does.
+    `duration_samples` counts presented samples at 48 kHz. Renditions stand in the order of the ladder.
+    """
+
+    track_id: str
+    version: str
+    state: Literal["growing", "complete"]
+    job_id: str
+    created_at: str
+    order: str
+    source_version: int | None
+    pipeline_version: str
+    source_sha256: str
+    source_bytes: int
+    duration_samples: int
+    visibility: Literal["public", "unlisted", "private"]
+    user_id: str | None
+    title: str | None
+    artist: str | None
+    tags: dict[str, str]
+    loudness: AssetLoudness
+    renditions: tuple[AssetRendition, ...]
+    waveform: StoredFile | None
+    cover: StoredFile | None
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Asset:
+        """Read `asset.json`. Keys it does not know are left out: a newer server may have written it.
+
+        Raises:
+            ValueError: not JSON, or not an asset (pydantic's ValidationError names the field).
+        """
+        return _ADAPTER.validate_json(text)
+
+    def to_json(self) -> bytes:
+        """`asset.json`; the same asset gives the same bytes."""
+        return _ADAPTER.dump_json(self)
+
+    @property
+    def duration_s(self) -> float:
+        """Presented seconds."""
+        return self.duration_samples / RATE_HZ
+
+    def rendition(self, name: str) -> AssetRendition:
+        """The rendition called `name`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for rendition in self.renditions:
+            if rendition.name == name:
+                return rendition
+        raise KeyError(name)
+
+    def media_playlist(self, rendition_name: str, query: str = "") -> MediaPlaylist:
+        """The media playlist of a rendition; its URIs are relative to `/hls/{track_id}/`.
+
+        Args:
+            query: put behind every URI, init too; without the question mark.
+        Raises:
+            KeyError: no such rendition.
+        """
+        return self._media_playlist(self.rendition(rendition_name), query)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families that have a rendition here, the one to offer first in front."""
+        return tuple(family for family in Family if self.family(family))
+
+    def family(self, family: Family) -> tuple[AssetRendition, ...]:
+        """Its renditions, lowest first; there may be none."""
+        return tuple(r for r in self.renditions if r.codec == family.codec.rfc6381)
+
+    def multivariant(
+        self, query_for: Callable[[str], str] | None = None, family: Family = Family.AAC
+    ) -> MultivariantPlaylist:
+        """The multivariant playlist of a family; its URIs are relative to `/hls/{track_id}/`.
+
+        A rendition of which nothing is stored yet is left out: players give up on an empty list.
+
+        Args:
+            query_for: gives the query of a rendition's playlist (by the rendition's name), without the
+                question mark, empty for none.
+        Raises:
+            ValueError: no rendition of the family has a segment yet.
+        """
+        return MultivariantPlaylist(
+            variants=tuple(
+                self._variant(rendition, query_for(rendition.name) if query_for else "")
+                for rendition in self.family(family)
+                if rendition.segments
+            )
+        )
+
+    def _media_playlist(self, rendition: AssetRendition, query: str) -> MediaPlaylist:
+        folder = f"{self.version}/{rendition.name}/"
+        growing = self.state == "growing"
+        return MediaPlaylist(
+            kind=PlaylistType.EVENT if growing else PlaylistType.VOD,
+            rate_hz=rendition.rate_hz,
+            map_uri=_with_query(folder + rendition.init.name, query),
+            segments=tuple(
+                PlaylistSegment(uri=_with_query(folder + segment.name, query), duration=segment.duration)
+                for segment in rendition.segments
+            ),
+            ended=not growing,
+            # 4.4.3.1: it must not change while the list grows
+            target_duration_at_least_s=GRID_TARGET_DURATION_S if growing else 1,
+        )
+
+    def _variant(self, rendition: AssetRendition, query: str) -> Variant:
+        segments, rate_hz = rendition.segments, rendition.rate_hz
+        target_s = self._media_playlist(rendition, "").target_duration_s
+        peak_bps = peak_bandwidth_bps(segments, target_s, rate_hz)
+        average_bps = average_bandwidth_bps(segments, rate_hz)
+        if self.state == "growing":
+            # A 1.26-1.30: before the content exists, the values of similar content; a quiet intro is not it
+            peak_bps = max(peak_bps, rendition.bitrate_bps)
+            average_bps = max(average_bps, rendition.bitrate_bps)
+        return Variant(
+            uri=_with_query(f"stream_{rendition.name}.m3u8", query),
+            bandwidth_bps=peak_bps,
+            average_bandwidth_bps=average_bps,
+            codecs=(rendition.codec,),
+        )
+
+
+def _with_query(uri: str, query: str) -> str:
+    return f"{uri}?{query}" if query else uri
+
+
+_ADAPTER = TypeAdapter(Asset)

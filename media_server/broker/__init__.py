@@ -1,0 +1,1 @@
+"""Messages that must be acknowledged: jobs on their way in, callbacks on their way out."""

@@ -1,0 +1,1 @@
+"""The HTTP edge: one thin file per resource, and what every request passes on its way there and back."""

@@ -1,0 +1,213 @@
+"""Tracks: the list that the page shows, and what a player wants to know of one.
+
+Owns: the shape of a track in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hls.asset import Asset
+from hls.family import Family
+from media_server.endpoints.admission import admit, require_admin
+from media_server.endpoints.answer import JSON, json_answer, whole_number
+from media_server.endpoints.conditional import Representation, respond, tag_of
+from media_server.endpoints.operation import Answer, Caller, Operation, Parameter
+from media_server.endpoints.services import services_of
+from media_server.jobs.report import codec_name, manifest_path
+from media_server.state.base import TrackSummary
+from pipeline.ladder import RUNGS
+
+LIST_LIMIT: Final = 50
+MAX_LIST_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackInList:
+    track_id: str
+    title: str | None
+    artist: str | None
+    duration_seconds: float
+    created_at: str
+    renditions: tuple[str, ...]
+    stream_manifest_url: str
+    cover_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackList:
+    """Newest first; `next_cursor` asks for what follows."""
+
+    tracks: tuple[TrackInList, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackLoudness:
+    """The source as measured, null for silence, and the gain that was applied."""
+
+    integrated_lufs: float | None
+    true_peak_dbtp: float | None
+    range_lu: float | None
+    gain_db: float
+    target_lufs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackRendition:
+    name: str
+    codec: str
+    bitrate: int
+    sample_rate: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """A track as its listeners see it. `manifest_urls` has a playlist for each family of codecs there is."""
+
+    track_id: str
+    title: str | None
+    artist: str | None
+    album: str | None
+    tags: Mapping[str, str]
+    duration_seconds: float
+    loudness: TrackLoudness
+    renditions: tuple[TrackRendition, ...]
+    stream_manifest_url: str
+    manifest_urls: Mapping[str, str]
+    waveform_url: str | None
+    cover_url: str | None
+    visibility: str
+    created_at: str
+    warnings: tuple[str, ...]
+
+
+def manifest_url(track_id: str, family: Family) -> str:
+    return f"/hls/{track_id}/{family.master}"
+
+
+def cover_url(track_id: str) -> str:
+    return f"/tracks/{track_id}/cover"
+
+
+def in_list(track: TrackSummary) -> TrackInList:
+    """A track as the list shows it."""
+    return TrackInList(
+        track_id=track.track_id,
+        title=track.title,
+        artist=track.artist,
+        duration_seconds=round(track.duration_s, 3),
+        created_at=track.created_at,
+        renditions=track.renditions,
+        stream_manifest_url=manifest_url(track.track_id, _first_family(track.renditions)),
+        cover_url=cover_url(track.track_id) if track.has_cover else None,
+    )
+
+
+def _first_family(renditions: tuple[str, ...]) -> Family:
+    """What to play of a track of which only the names of its renditions are known."""
+    codecs = {RUNGS[name].codec for name in renditions if name in RUNGS}
+    return next((family for family in Family if family.codec in codecs), Family.AAC)
+
+
+def in_detail(asset: Asset) -> Track:
+    """A track by itself."""
+    measured = asset.loudness
+    return Track(
+        track_id=asset.track_id,
+        title=asset.title,
+        artist=asset.artist,
+        album=asset.tags.get("album"),
+        tags=asset.tags,
+        duration_seconds=round(asset.duration_s, 3),
+        loudness=TrackLoudness(
+            integrated_lufs=_rounded(measured.integrated_lufs),
+            true_peak_dbtp=_rounded(measured.true_peak_dbtp),
+            range_lu=_rounded(measured.range_lu),
+            gain_db=round(measured.gain_db, 2),
+            target_lufs=measured.target_lufs,
+        ),
+        renditions=tuple(
+            TrackRendition(
+                name=rendition.name,
+                codec=codec_name(rendition),
+                bitrate=rendition.bitrate_bps,
+                sample_rate=rendition.rate_hz,
+                channels=rendition.channels,
+            )
+            for rendition in asset.renditions
+        ),
+        stream_manifest_url=manifest_path(asset),
+        manifest_urls={str(family): manifest_url(asset.track_id, family) for family in asset.families},
+        waveform_url=f"/tracks/{asset.track_id}/waveform.json" if asset.waveform else None,
+        cover_url=cover_url(asset.track_id) if asset.cover else None,
+        visibility=asset.visibility,
+        created_at=asset.created_at,
+        warnings=asset.warnings,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+async def listed(request: Request) -> Response:
+    """GET /tracks"""
+    services = services_of(request)
+    if not services.settings.playback_is_open:
+        require_admin(request)
+    limit = whole_number(request, "limit", default=LIST_LIMIT, most=MAX_LIST_LIMIT)
+    page = await services.state.tracks(limit=limit, cursor=request.query_params.get("cursor"))
+    return json_answer(
+        TrackList(tracks=tuple(in_list(track) for track in page.items), next_cursor=page.next_cursor)
+    )
+
+
+async def detail(request: Request) -> Response:
+    """GET /tracks/{track_id}"""
+    admission = await admit(request, request.path_params["track_id"])
+    body = orjson.dumps(in_detail(admission.asset))
+    return respond(
+        request,
+        Representation(
+            body=body,
+            media_type=JSON,
+            tag=tag_of(body),
+            cache_control=admission.cache_control("no-cache"),
+            compressible=True,
+        ),
+    )
+
+
+OPERATIONS: Final = (
+    Operation(
+        path="/tracks",
+        handler=listed,
+        summary="Tracks, newest first; open where playback is, else for administrators",
+        caller=Caller.ADMIN,
+        parameters=(
+            Parameter(
+                name="limit",
+                about="How many, at most",
+                schema={"type": "integer", "minimum": 1, "maximum": MAX_LIST_LIMIT, "default": LIST_LIMIT},
+            ),
+            Parameter(name="cursor", about="next_cursor of the page before", schema={"type": "string"}),
+        ),
+        answers=(Answer(about="One page", media_type=JSON, body=TrackList),),
+        problems=(400,),
+    ),
+    Operation(
+        path="/tracks/{track_id}",
+        handler=detail,
+        summary="One track",
+        caller=Caller.PLAYBACK,
+        answers=(Answer(about="The track", media_type=JSON, body=Track),),
+    ),
+)

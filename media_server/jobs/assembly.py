@@ -1,0 +1,219 @@
+"""Puts a published track together from its child's events.
+
+Pure: events in, files to store out, and at the end the Asset that names them all. Both the server and
+`media-server transcode` use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
+from hls.segmenter import Segment, init_name
+from media_server.errors import Unavailable
+from media_server.jobs.events import Drawn, Event, Finished, Initialised, Planned, Probed, SegmentMade
+from media_server.jobs.job import JobRequest
+from pipeline.ladder import RUNGS
+
+PIPELINE_VERSION = "1"
+"""Raised whenever the same source and options would give other bytes."""
+
+INIT_TYPE = "audio/mp4"
+SEGMENT_TYPE = "audio/mp4"
+"""hls.md 1.10: fMP4 audio is audio/mp4, in its init and its segments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Something to store under the version's folder: `path` is relative to it, with slashes."""
+
+    path: str
+    data: bytes
+    media_type: str
+
+
+@dataclass(slots=True)
+class _Rung:
+    init: StoredFile
+    about: Initialised
+    segments: list[StoredSegment] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose bytes these are: what the Asset says of the job and the source beside the sound."""
+
+    job_id: str
+    created_at: str
+    order: str
+    source_sha256: str
+    source_bytes: int
+    source_title: str | None = None
+
+
+class Assembly:
+    """Take events in order with `take`; after `Finished`, `asset` is the whole."""
+
+    def __init__(self, request: JobRequest, identity: Identity) -> None:
+        self._request = request
+        self._identity = identity
+        self._probed: Probed | None = None
+        self._planned: Planned | None = None
+        self._rungs: dict[str, _Rung] = {}
+        self._drawn: dict[str, StoredFile] = {}
+        self._finished: Finished | None = None
+
+    @property
+    def track_id(self) -> str:
+        return self._request.track_id
+
+    @property
+    def is_public(self) -> bool:
+        """Whoever asks may hear it."""
+        return self._request.visibility == "public"
+
+    @property
+    def version(self) -> str:
+        """The name of what is made: a hash of the source, the options, the gain and the pipeline.
+
+        Raises:
+            Unavailable: `child_protocol`, asked for before the plan was told.
+        """
+        made_of = {
+            "source": self._identity.source_sha256,
+            "options": self._request.options.model_dump(mode="json"),
+            "gain_db": round(self._plan.gain_db, 6),
+            "pipeline": PIPELINE_VERSION,
+        }
+        return hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+    def take(self, event: Event, payload: bytes) -> list[File]:
+        """What is to be stored because of this event.
+
+        Raises:
+            Unavailable: `child_protocol`, the event does not follow from those before it.
+        """
+        match event:
+            case Probed():
+                self._probed = event
+            case Planned():
+                self._planned = event
+            case Finished():
+                self._finished = event
+            case Drawn():
+                return [self._drawing(event, payload)]
+            case Initialised():
+                return [self._init(event, payload)]
+            case SegmentMade():
+                return [self._segment(event, payload)]
+        return []
+
+    def _drawing(self, event: Drawn, payload: bytes) -> File:
+        extension = "dat" if event.what == "waveform" else "jpg"
+        sha256 = hashlib.sha256(payload).hexdigest()
+        name = f"{event.what}-{sha256[:8]}.{extension}"
+        self._drawn[event.what] = StoredFile(
+            name=name, bytes=len(payload), sha256=sha256, media_type=event.media_type
+        )
+        return File(path=name, data=payload, media_type=event.media_type)
+
+    def _init(self, event: Initialised, payload: bytes) -> File:
+        name = init_name(payload)
+        sha256 = hashlib.sha256(payload).hexdigest()
+        stored = StoredFile(name=name, bytes=len(payload), sha256=sha256, media_type=INIT_TYPE)
+        self._rungs[event.rendition] = _Rung(init=stored, about=event)
+        return File(path=f"{event.rendition}/{name}", data=payload, media_type=INIT_TYPE)
+
+    def _segment(self, event: SegmentMade, payload: bytes) -> File:
+        rung = self._rungs.get(event.rendition)
+        if rung is None or event.number != len(rung.segments):
+            raise Unavailable(
+                "child_protocol", f"segment {event.number} of {event.rendition} came out of turn"
+            )
+        segment = Segment(number=event.number, pts=event.pts, duration=event.duration, data=payload)
+        rung.segments.append(
+            StoredSegment(
+                name=segment.name, duration=segment.duration, bytes=len(payload), sha256=segment.sha256
+            )
+        )
+        return File(path=f"{event.rendition}/{segment.name}", data=payload, media_type=SEGMENT_TYPE)
+
+    @property
+    def _plan(self) -> Planned:
+        if self._planned is None:
+            raise Unavailable("child_protocol", "the job's process has not told its plan")
+        return self._planned
+
+    @property
+    def probed(self) -> Probed:
+        """What the source is; see `version` for when it may be asked."""
+        if self._probed is None:
+            raise Unavailable("child_protocol", "the job's process has not told what the source is")
+        return self._probed
+
+    @property
+    def asset(self) -> Asset:
+        """The whole, complete.
+
+        Raises:
+            Unavailable: `child_protocol`, before `Finished`, or a rendition is not as long as planned.
+        """
+        plan, request, identity = self._plan, self._request, self._identity
+        if self._finished is None or not self._rungs:
+            raise Unavailable("child_protocol", "the job's process has not finished")
+        tags: Mapping[str, str] = self.probed.tags
+        return Asset(
+            track_id=request.track_id,
+            version=self.version,
+            state="complete",
+            job_id=identity.job_id,
+            created_at=identity.created_at,
+            order=identity.order,
+            source_version=request.source_version,
+            pipeline_version=PIPELINE_VERSION,
+            source_sha256=identity.source_sha256,
+            source_bytes=identity.source_bytes,
+            duration_samples=plan.samples,
+            visibility=request.visibility,
+            user_id=request.user_id,
+            title=request.title or tags.get("title") or identity.source_title,
+            artist=request.artist or tags.get("artist"),
+            tags=dict(tags),
+            loudness=AssetLoudness(
+                integrated_lufs=plan.integrated_lufs,
+                true_peak_dbtp=plan.true_peak_dbtp,
+                range_lu=plan.range_lu,
+                gain_db=plan.gain_db,
+                target_lufs=request.options.loudness.target_lufs,
+            ),
+            renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
+            waveform=self._drawn.get("waveform"),
+            cover=self._drawn.get("cover"),
+            warnings=self._finished.warnings,
+        )
+
+    def _in_order(self) -> list[tuple[str, _Rung]]:
+        """The order of the ladder: a lower rung of another codec may have had its first packet later."""
+        order = {name: place for place, name in enumerate(RUNGS)}
+        return sorted(self._rungs.items(), key=lambda item: order.get(item[0], len(order)))
+
+    def _rendition(self, name: str, rung: _Rung) -> AssetRendition:
+        about = rung.about
+        presented = sum(s.duration for s in rung.segments) - about.priming_samples
+        if presented != self._plan.samples:
+            made = f"rendition {name} has {presented} samples"
+            raise Unavailable("child_protocol", f"{made}, the analysis counted {self._plan.samples}")
+        return AssetRendition(
+            name=name,
+            codec=about.codec,
+            bitrate_bps=about.bitrate_bps,
+            rate_hz=about.rate_hz,
+            channels=about.channels,
+            priming_samples=about.priming_samples,
+            init=rung.init,
+            segments=tuple(rung.segments),
+        )

@@ -1,0 +1,223 @@
+"""What runs in a job's child process: one source file in, events out.
+
+`produce` is the whole pipeline as a generator, from the probe to the last segment; `main` puts it into the
+cage and onto the pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from hls.cmaf import Track, init_segment
+from hls.segmenter import Segment, Segmenter
+from media_server.jobs import cage
+from media_server.jobs.events import (
+    Drawn,
+    Event,
+    Finished,
+    Initialised,
+    Planned,
+    Probed,
+    Progress,
+    SegmentMade,
+    failed,
+    pack,
+)
+from pipeline.analyze import Analysis, Analyzer
+from pipeline.decode import Reader
+from pipeline.encode import Encoder
+from pipeline.errors import LimitExceeded, Malformed, MediaError
+from pipeline.ladder import ladder_for
+from pipeline.media import Block, MediaInfo, Packet
+from pipeline.normalize import GainPlan, plan_gain
+from pipeline.probe import open_source, probe
+from pipeline.resample import Resampler, channels_out
+from pipeline.tags import read_cover
+from pipeline.transcode import encode_ladder
+
+PROGRESS_STEP = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the child is asked to do, and within which limits."""
+
+    source: Path
+    ladder: tuple[str, ...]
+    normalize: bool
+    target_lufs: float
+    ceiling_dbtp: float
+    max_duration_s: float
+    memory_bytes: int
+
+
+Message = tuple[Event, bytes]
+
+
+def main(order: Order, connection: Connection) -> None:
+    """The child's life: cage, work, last word. Ends with its parent."""
+    cage.enter(order.source, order.memory_bytes)
+    try:
+        for event, payload in produce(order):
+            connection.send_bytes(pack(event, payload))
+    except MediaError as error:
+        connection.send_bytes(pack(failed(error)))
+    except MemoryError:
+        limits = {"JOB_MEMORY_BYTES": float(order.memory_bytes)}
+        too_much = LimitExceeded("limit_memory", "the file needs more memory than a job may use", limits)
+        connection.send_bytes(pack(failed(too_much)))
+    finally:
+        connection.close()
+
+
+def produce(order: Order) -> Iterator[Message]:
+    """The pipeline over one source.
+
+    Raises:
+        MediaError: the source cannot become a track.
+    """
+    info = probe(order.source)
+    yield _probed(info), b""
+    cage.allow_cpu(order.max_duration_s)
+    cover_warnings = yield from _cover(order.source, info)
+    reader = Reader(order.source, order.max_duration_s)
+    analysis = yield from _analyze(reader, info)
+    plan = plan_gain(
+        analysis.loudness,
+        analysis.true_peak_dbtp,
+        target_lufs=order.target_lufs,
+        ceiling_dbtp=order.ceiling_dbtp,
+        enabled=order.normalize,
+    )
+    silent = ("silent",) if analysis.true_peak_dbtp is None else ()
+    warnings = (*reader.warnings, *cover_warnings, *silent)
+    yield _planned(analysis, plan, warnings), b""
+    yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat()
+    yield from _encode(order, analysis, plan)
+    yield Finished(warnings=warnings), b""
+
+
+def _cover(source: Path, info: MediaInfo) -> Generator[Message, None, tuple[str, ...]]:
+    """The picture, if there is one; a bad picture costs a warning, never the track."""
+    if not info.has_cover:
+        return ()
+    try:
+        with open_source(source) as container:
+            cover = read_cover(container)
+    except Malformed:
+        return ("bad_cover",)
+    if cover:
+        yield Drawn(what="cover", media_type=cover.media_type), cover.data
+    return ()
+
+
+def _analyze(reader: Reader, info: MediaInfo) -> Generator[Message, None, Analysis]:
+    analyzer: Analyzer | None = None
+    resampler: Resampler | None = None
+    expected = (info.duration_s or 0.0) * info.rate_hz
+    told = 0.0
+    for block in reader:
+        if resampler is None or analyzer is None:
+            channels = block.pcm.shape[0]
+            resampler, analyzer = Resampler(reader.rate_hz, channels), Analyzer(channels_out(channels))
+        for resampled in resampler.push(block):
+            analyzer.push(resampled)
+        fraction = min(block.end / expected, 1.0) if expected else 0.0
+        if fraction - told >= PROGRESS_STEP:
+            told = fraction
+            yield Progress(stage="analyze", fraction=fraction), b""
+    assert resampler is not None
+    assert analyzer is not None
+    for resampled in resampler.flush():
+        analyzer.push(resampled)
+    analysis = analyzer.result()
+    if not analysis.samples:  # one sample at 192 kHz is less than half of one at 48 kHz
+        raise Malformed("no_audio_data", "the audio is shorter than one sample at 48 kHz")
+    return analysis
+
+
+def _encode(order: Order, analysis: Analysis, plan: GainPlan) -> Iterator[Message]:
+    reader = Reader(order.source, order.max_duration_s)
+    ladder = ladder_for(analysis.channels, order.ladder)
+    segmenters: dict[str, Segmenter] = {}
+    lowest = ladder[0].name
+    told = 0.0
+    for encoder, packets in encode_ladder(_resampled(reader), ladder, plan.gain_db):
+        name = encoder.rendition.name
+        if name not in segmenters:
+            track = _track(encoder, packets)
+            segmenters[name] = Segmenter(track)
+            yield _initialised(encoder, track), init_segment(track)
+        for segment in (s for packet in packets for s in segmenters[name].push(packet)):
+            yield _made(name, segment), segment.data
+        fraction = min(packets[-1].pts / analysis.samples, 1.0)
+        if name == lowest and fraction - told >= PROGRESS_STEP:
+            told = fraction
+            yield Progress(stage="encode", fraction=fraction), b""
+    for name, segmenter in segmenters.items():
+        for segment in segmenter.flush():
+            yield _made(name, segment), segment.data
+
+
+def _resampled(reader: Reader) -> Iterator[Block]:
+    resampler: Resampler | None = None
+    for block in reader:
+        resampler = resampler or Resampler(reader.rate_hz, block.pcm.shape[0])
+        yield from resampler.push(block)
+    if resampler:
+        yield from resampler.flush()
+
+
+def _track(encoder: Encoder, packets: list[Packet]) -> Track:
+    rendition = encoder.rendition
+    return Track(
+        codec=rendition.codec,
+        rate_hz=rendition.rate_hz,
+        channels=rendition.channels,
+        bitrate_bps=rendition.bitrate_bps,
+        priming_samples=packets[0].trim_start,
+        codec_config=encoder.codec_config,
+    )
+
+
+def _probed(info: MediaInfo) -> Probed:
+    return Probed(
+        container=info.container,
+        codec=info.codec,
+        rate_hz=info.rate_hz,
+        channels=info.channels,
+        bit_depth=info.bit_depth,
+        duration_s=info.duration_s,
+        tags=dict(info.tags),
+    )
+
+
+def _planned(analysis: Analysis, plan: GainPlan, warnings: tuple[str, ...]) -> Planned:
+    return Planned(
+        samples=analysis.samples,
+        channels=analysis.channels,
+        integrated_lufs=analysis.loudness.integrated_lufs,
+        range_lu=analysis.loudness.range_lu,
+        true_peak_dbtp=analysis.true_peak_dbtp,
+        gain_db=plan.gain_db,
+        reason=plan.reason,
+        warnings=warnings,
+    )
+
+
+def _initialised(encoder: Encoder, track: Track) -> Initialised:
+    return Initialised(
+        rendition=encoder.rendition.name,
+        codec=track.codec.rfc6381,
+        bitrate_bps=track.bitrate_bps,
+        rate_hz=track.rate_hz,
+        channels=track.channels,
+        priming_samples=track.priming_samples,
+    )
+
+
+def _made(rendition: str, segment: Segment) -> SegmentMade:
+    return SegmentMade(rendition=rendition, number=segment.number, pts=segment.pts, duration=segment.duration)

@@ -1,0 +1,142 @@
+"""What a job's child process tells its parent, as bytes.
+
+A message is a JSON header, a newline and a payload. No pickle: the child reads hostile files, and what it
+says is checked here like any other input from outside.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from media_server.errors import LimitExceeded, Malformed, MediaError, Unavailable, Unsupported
+
+MAX_MESSAGE_BYTES = 64 << 20
+"""The largest payload is the waveform of the longest track (about 6 MB)."""
+
+_KINDS: dict[str, type[MediaError]] = {
+    "malformed": Malformed,
+    "unsupported": Unsupported,
+    "limit_exceeded": LimitExceeded,
+}
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Probed(_Event):
+    """The source is one that can be read."""
+
+    event: Literal["probed"] = "probed"
+    container: str
+    codec: str
+    rate_hz: int = Field(ge=1)
+    channels: int = Field(ge=1, le=64)
+    bit_depth: int | None = None
+    duration_s: float | None = None
+    tags: dict[str, str] = {}
+
+
+class Progress(_Event):
+    """How far the stage is: 0 to 1."""
+
+    event: Literal["progress"] = "progress"
+    stage: Literal["analyze", "encode"]
+    fraction: float = Field(ge=0, le=1)
+
+
+class Planned(_Event):
+    """Measured and decided; nothing is encoded yet."""
+
+    event: Literal["planned"] = "planned"
+    samples: int = Field(ge=1)
+    channels: int = Field(ge=1, le=2)
+    integrated_lufs: float | None
+    range_lu: float | None
+    true_peak_dbtp: float | None
+    gain_db: float
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+class Initialised(_Event):
+    """A rendition's init segment is the payload."""
+
+    event: Literal["init"] = "init"
+    rendition: str = Field(pattern="^[a-z0-9-]{1,32}$")
+    codec: str
+    bitrate_bps: int
+    rate_hz: int
+    channels: int
+    priming_samples: int = Field(ge=0)
+
+
+class SegmentMade(_Event):
+    """A media segment is the payload; times in samples from the first packet."""
+
+    event: Literal["segment"] = "segment"
+    rendition: str = Field(pattern="^[a-z0-9-]{1,32}$")
+    number: int = Field(ge=0)
+    pts: int = Field(ge=0)
+    duration: int = Field(ge=1)
+
+
+class Drawn(_Event):
+    """The waveform (audiowaveform .dat) or the cover is the payload."""
+
+    event: Literal["drawn"] = "drawn"
+    what: Literal["waveform", "cover"]
+    media_type: str
+
+
+class Finished(_Event):
+    """All is said; `warnings` are those of the whole job."""
+
+    event: Literal["finished"] = "finished"
+    warnings: tuple[str, ...] = ()
+
+
+class Failed(_Event):
+    """The source cannot become a track; `kind` is the error's class."""
+
+    event: Literal["failed"] = "failed"
+    kind: Literal["malformed", "unsupported", "limit_exceeded"]
+    code: str = Field(pattern="^[a-z0-9_]{1,64}$")
+    message: str = Field(max_length=1000)
+    limits: dict[str, float] = {}
+
+    def error(self) -> MediaError:
+        return _KINDS[self.kind](self.code, self.message, self.limits)
+
+
+Event = Probed | Progress | Planned | Initialised | SegmentMade | Drawn | Finished | Failed
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def failed(error: MediaError) -> Failed:
+    """The event for a media error."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(error, cls))
+    return Failed(kind=kind, code=error.code, message=error.message[:1000], limits=error.limits)
+
+
+def pack(event: Event, payload: bytes = b"") -> bytes:
+    """One message."""
+    return orjson.dumps(event.model_dump()) + b"\n" + payload
+
+
+def unpack(message: bytes) -> tuple[Event, bytes]:
+    """The event and its payload.
+
+    Raises:
+        Unavailable: `child_protocol`, the child said something that is no message.
+    """
+    header, _, payload = message.partition(b"\n")
+    try:
+        return _ADAPTER.validate_json(header), payload
+    except ValidationError as error:
+        raise Unavailable(
+            "child_protocol", "the job's process sent a message that is not understood"
+        ) from error

@@ -1,0 +1,280 @@
+"""One delivery from its receipt to its acknowledgement.
+
+Fetch, transcode in a child process, publish, hand over the callback, acknowledge. Every step may be the last
+one before a kill -9: each is idempotent, and the message stays in the queue until all of them are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from pydantic import ValidationError
+
+from hls.asset import Asset
+from media_server.broker.base import Callback, Delivery
+from media_server.broker.envelope import COMPLETED, FAILED
+from media_server.errors import Conflict, NotFound
+from media_server.jobs import report
+from media_server.jobs.assembly import Assembly, Identity
+from media_server.jobs.child import Order
+from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
+from media_server.jobs.fetch import Fetched, fetch
+from media_server.jobs.folders import Folders
+from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
+from media_server.jobs.lease import LeaseLost, while_leased
+from media_server.jobs.publish import live_asset, must_be_newer, point_to, store, summary_of
+from media_server.jobs.runner import run
+from media_server.jobs.submission import Submission
+from media_server.jobs.takedown import remove_leftovers
+from media_server.jobs.tombstone import DELETED, must_not_be_deleted
+from media_server.jobs.watched import Watched, place_of
+from media_server.metrics import Metrics
+from media_server.settings import Settings
+from media_server.state.base import State
+from media_server.storage.assets import original_key, upload_key
+from media_server.storage.base import Storage
+from media_server.trace import of_job, trace_id
+
+if TYPE_CHECKING:
+    from media_server.storage.sources import S3Sources
+
+log = structlog.get_logger()
+
+LEASE_LOST = "lease_lost"
+"""The code of the broker's refusal to whoever holds no lease any more."""
+
+
+class Handler:
+    """Turns deliveries into tracks."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        folders: Folders,
+        storage: Storage,
+        state: State,
+        metrics: Metrics,
+        published: Callable[[str], None],
+        sources: S3Sources | None = None,
+    ) -> None:
+        self._settings = settings
+        self._folders = folders
+        self._storage = storage
+        self._state = state
+        self._metrics = metrics
+        self._published = published
+        self._sources = sources
+
+    async def handle(self, delivery: Delivery) -> None:
+        """See the delivery through to its end; on cancellation it is released, the attempt not counted."""
+        try:
+            submission = Submission.model_validate_json(delivery.body)
+        except ValidationError as error:  # F9: it would come back for ever
+            log.error("job.parked", job_id=delivery.job_id, code="bad_job", exc_info=error)
+            known = await self._state.get(delivery.job_id)
+            if known is not None and not known.ended:
+                why = JobError(code="bad_job", message="the job's message is not one of this version")
+                await self._state.save(known.to(JobState.FAILED, finished_at=now_rfc3339(), error=why))
+            await delivery.park("bad_job")
+            return
+        folder = self._folders.attempt(delivery.job_id, delivery.fence)
+        watched = Watched(await self._record(delivery, submission), delivery, self._state)
+        with structlog.contextvars.bound_contextvars(
+            job_id=delivery.job_id,
+            track_id=submission.request.track_id,
+            trace_id=trace_id(submission.traceparent or of_job(delivery.job_id)),
+        ):
+            try:
+                await self._attempt(delivery, submission, folder, watched)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._release(delivery, watched.job))
+                raise
+            except (LeaseLost, Conflict) as error:
+                if isinstance(error, Conflict) and error.code != LEASE_LOST:
+                    raise
+                log.warning("job.lease_lost", attempt=delivery.attempt)
+            finally:
+                await asyncio.to_thread(self._folders.remove_attempt, folder)
+
+    async def _record(self, delivery: Delivery, submission: Submission) -> Job:
+        """The job as it is on record, ready to run."""
+        known = await self._state.get(delivery.job_id)
+        request = submission.request
+        fresh = Job(
+            job_id=delivery.job_id,
+            track_id=request.track_id,
+            created_at=submission.accepted_at,
+            title=submission.title,
+        )
+        # a crash after the record was written and before the acknowledgement leaves an ended job in the queue
+        if known is None or known.ended:
+            return replace(fresh, created_at=known.created_at) if known else fresh
+        return known
+
+    async def _attempt(
+        self, delivery: Delivery, submission: Submission, folder: Path, watched: Watched
+    ) -> None:
+        started = time.monotonic()
+        await watched.start()
+        log.info("job.started", attempt=delivery.attempt)
+        try:
+            if delivery.attempt > MAX_ATTEMPTS and not await self._is_live(delivery, submission):
+                return await self._fail(delivery, submission, watched.job, given_up(delivery.attempt))
+            asset = await while_leased(delivery, self._make(delivery, submission, folder, watched))
+        except LeaseLost:
+            raise
+        except Exception as error:
+            verdict = decide(error, delivery.attempt)
+            if isinstance(verdict, Retry):
+                return await self._retry(delivery, watched.job, verdict, error)
+            if verdict.park:
+                log.error("job.parked", code=verdict.error.code, exc_info=error)
+            return await self._fail(delivery, submission, watched.job, verdict)
+        await self._complete(delivery, submission, watched.job, asset)
+        log.info(
+            "job.completed", duration_ms=round((time.monotonic() - started) * 1000), version=asset.version
+        )
+        return None
+
+    async def _is_live(self, delivery: Delivery, submission: Submission) -> bool:
+        """Whether the last attempt published the track, and only its acknowledgement was lost."""
+        live = await live_asset(self._storage, submission.request.track_id)
+        return live is not None and live.job_id == delivery.job_id
+
+    async def _make(
+        self, delivery: Delivery, submission: Submission, folder: Path, watched: Watched
+    ) -> Asset:
+        request = submission.request
+        live = await live_asset(self._storage, request.track_id)
+        if live is not None and live.job_id == delivery.job_id:
+            # an earlier attempt got this far, though perhaps not into the list of tracks
+            await self._state.save_track(summary_of(live))
+            return live
+        must_be_newer((request.source_version or 0, submission.accepted_at, delivery.job_id), live)
+        accepted_at = submission.accepted_at
+        await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
+        fetched = await fetch(submission, folder, self._storage, self._settings, self._sources)
+        assembly = Assembly(
+            request,
+            Identity(
+                job_id=delivery.job_id,
+                created_at=now_rfc3339(),
+                order=submission.accepted_at,
+                source_sha256=fetched.sha256,
+                source_bytes=fetched.size_bytes,
+                source_title=submission.upload.title if submission.upload else None,
+            ),
+        )
+        await self._transcode(assembly, self._order(submission, fetched), watched)
+        await watched.reach(Stage.PUBLISH, 0.0)
+        if not await delivery.extend():
+            raise LeaseLost
+        asset = await point_to(self._storage, self._state, assembly.asset)
+        self._published(request.track_id)
+        return asset
+
+    async def _transcode(self, assembly: Assembly, order: Order, watched: Watched) -> None:
+        began, stage = time.monotonic(), Stage.PROBE
+        await watched.reach(stage, 0.0)
+        async with run(order) as events:
+            async for event, payload in events:
+                for file in assembly.take(event, payload):
+                    await store(self._storage, assembly, file)
+                now_in, fraction = place_of(event, stage)
+                if now_in is not stage:
+                    self._metrics.stage_ended(stage.value, time.monotonic() - began)
+                    began = time.monotonic()
+                stage = now_in
+                await watched.reach(stage, fraction)
+        self._metrics.stage_ended(stage.value, time.monotonic() - began)
+
+    def _order(self, submission: Submission, fetched: Fetched) -> Order:
+        options = submission.request.options
+        return Order(
+            source=fetched.path,
+            ladder=options.ladder,
+            normalize=options.loudness.mode == "track",
+            target_lufs=options.loudness.target_lufs,
+            ceiling_dbtp=options.loudness.ceiling_dbtp,
+            max_duration_s=self._settings.max_duration_s,
+            memory_bytes=self._settings.job_memory_bytes,
+        )
+
+    async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:
+        result = report.completed(asset, self._settings.base_url)
+        await self._state.save(
+            job.to(
+                JobState.COMPLETED,
+                stage=Stage.DONE,
+                percent=100.0,
+                finished_at=now_rfc3339(),
+                title=asset.title,
+                warnings=asset.warnings,
+                result=result,
+            )
+        )
+        self._metrics.job_ended("completed")
+        await self._keep_source(submission, asset)
+        callback = _callback(submission, job, result)
+        await delivery.ack(callback, (COMPLETED, callback.body) if callback else None)
+
+    async def _fail(self, delivery: Delivery, submission: Submission, job: Job, verdict: Fail) -> None:
+        error: JobError = verdict.error
+        await self._state.save(job.to(JobState.FAILED, finished_at=now_rfc3339(), error=error))
+        self._metrics.job_ended("failed", error.code)
+        log.warning("job.failed", code=error.code, reason=error.message, attempt=delivery.attempt)
+        if error.code == DELETED:  # nobody else is at work on the track: what was made of it goes
+            await remove_leftovers(self._storage, job.track_id)
+        callback = _callback(submission, job, report.failed(job.job_id, job.track_id, error))
+        told = (FAILED, report.failure(job.job_id, job.track_id, error)) if callback else None
+        await (delivery.park(error.code, callback, told) if verdict.park else delivery.ack(callback, told))
+        # not before: a run after a crash in between must find the file, to fail for the same reason
+        if submission.upload and not error.retryable:
+            await self._storage.delete(upload_key(submission.upload.name))
+
+    async def _retry(self, delivery: Delivery, job: Job, verdict: Retry, error: Exception) -> None:
+        log.warning(
+            "job.retry",
+            code=verdict.reason,
+            delay_s=verdict.delay_s,
+            attempt=delivery.attempt,
+            exc_info=error,
+        )
+        await self._state.save(job.to(JobState.QUEUED, stage=None))
+        await delivery.retry(verdict.delay_s)
+
+    async def _release(self, delivery: Delivery, job: Job) -> None:
+        if not await delivery.is_current():
+            return  # somebody else's already: nothing to give back
+        if job.status is JobState.RUNNING:
+            attempt = delivery.attempt - 1
+            await self._state.save(job.to(JobState.QUEUED, stage=None, percent=0.0, attempt=attempt))
+        with contextlib.suppress(Conflict):
+            await delivery.release()
+        log.info("job.released")
+
+    async def _keep_source(self, submission: Submission, asset: Asset) -> None:
+        """The original of an upload stays as the track's one source; the one it replaces goes."""
+        if submission.upload is None:
+            return
+        with contextlib.suppress(NotFound):  # an earlier attempt got this far
+            await self._storage.move(upload_key(submission.upload.name), original_key(asset.track_id))
+
+
+def _callback(submission: Submission, job: Job, body: dict[str, object]) -> Callback | None:
+    if not submission.calls_back:
+        return None
+    return Callback(
+        job_id=job.job_id,
+        track_id=job.track_id,
+        body={**body, "attempt": job.attempt},
+        traceparent=submission.traceparent,
+    )

@@ -1,0 +1,111 @@
+"""Makes a version of a track visible: its files first, the pointer `asset.json` last and at once.
+
+Nothing that a listener can see ever names an object that is not stored (reliability I3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import m3u8
+
+from hls.asset import Asset
+from media_server.errors import Conflict, NotFound, Unavailable
+from media_server.jobs.amendments import applied, load
+from media_server.jobs.assembly import Assembly, File
+from media_server.jobs.pointer import pointer_held
+from media_server.jobs.tombstone import must_not_be_deleted
+from media_server.state.base import State, TrackSummary
+from media_server.storage.assets import asset_key, version_prefix
+from media_server.storage.base import Storage
+
+NEVER_CHANGES = "max-age=31536000, immutable"
+"""For a CDN that reads the storage itself."""
+
+
+async def store(storage: Storage, assembly: Assembly, file: File) -> None:
+    """Put one file of the version that is being made; only a public track's may be shared by caches."""
+    shared = "public" if assembly.is_public else "private"
+    key = version_prefix(assembly.track_id, assembly.version) + file.path
+    await storage.put(key, file.data, media_type=file.media_type, cache_control=f"{shared}, {NEVER_CHANGES}")
+
+
+async def live_asset(storage: Storage, track_id: str) -> Asset | None:
+    """The asset that is live now, read past every cache."""
+    try:
+        return Asset.from_json(await storage.get(asset_key(track_id)))
+    except NotFound:
+        return None
+
+
+def must_be_newer(order: tuple[int, str, str], live: Asset | None) -> None:
+    """Of two uploads of a track the newer wins.
+
+    Raises:
+        Conflict: `superseded`, a newer upload is live.
+    """
+    if live is not None and order < order_of(live):
+        raise Conflict("superseded", "a newer upload of the track is already published")
+
+
+def order_of(asset: Asset) -> tuple[int, str, str]:
+    """Compares uploads of a track: `source_version` if given, else the time, ties by job."""
+    return (asset.source_version or 0, asset.order, asset.job_id)
+
+
+async def point_to(storage: Storage, state: State, asset: Asset) -> Asset:
+    """Make `asset` the live version of its track, with what was changed of it since its upload.
+
+    Raises:
+        Unavailable: `bad_playlist`, what would be served is no playlist: our bug, nothing is published;
+            `pointer_busy`.
+        Conflict: `superseded` or `deleted`.
+    """
+    # a long track's playlists take longer to read than anyone should wait for
+    await asyncio.to_thread(check_playlists, asset)
+    async with pointer_held(state, asset.track_id):
+        must_be_newer(order_of(asset), await live_asset(storage, asset.track_id))
+        await must_not_be_deleted(storage, asset.track_id, asset.user_id, asset.order)
+        asset = applied(await load(storage, asset.track_id), asset)
+        await put_pointer(storage, state, asset)
+    return asset
+
+
+async def put_pointer(storage: Storage, state: State, asset: Asset) -> None:
+    """Write what is live of a track, and its place in the list; for whoever holds the pointer."""
+    pointer = asset_key(asset.track_id)
+    await storage.put(pointer, asset.to_json(), media_type="application/json", cache_control="no-cache")
+    await state.save_track(summary_of(asset))
+
+
+def check_playlists(asset: Asset) -> None:
+    """Read every playlist again with a parser that others wrote.
+
+    Raises:
+        Unavailable: `bad_playlist`.
+    """
+    listed: list[str | None] = []
+    for family in asset.families:
+        multivariant = m3u8.loads(asset.multivariant(family=family).render())
+        listed += [variant.uri for variant in multivariant.playlists]
+    if listed != [f"stream_{rendition.name}.m3u8" for rendition in asset.renditions]:
+        raise Unavailable("bad_playlist", "the multivariant playlists do not list the renditions")
+    for rendition in asset.renditions:
+        media = m3u8.loads(asset.media_playlist(rendition.name).render())
+        if not media.is_endlist or len(media.segments) != len(rendition.segments):
+            raise Unavailable("bad_playlist", f"the playlist of {rendition.name} does not list its segments")
+
+
+def summary_of(asset: Asset) -> TrackSummary:
+    """What the list of tracks shows."""
+    return TrackSummary(
+        track_id=asset.track_id,
+        title=asset.title,
+        artist=asset.artist,
+        duration_s=asset.duration_s,
+        visibility=asset.visibility,
+        user_id=asset.user_id,
+        created_at=asset.created_at,
+        renditions=tuple(rendition.name for rendition in asset.renditions),
+        has_cover=asset.cover is not None,
+    )

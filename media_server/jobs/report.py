@@ -1,0 +1,88 @@
+"""What the outside is told of a finished job: the callback's fields, which are also the job's `result`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hls.asset import Asset, AssetRendition
+from hls.family import Family
+from media_server.jobs.job import JobError
+
+
+def completed(asset: Asset, base_url: str) -> dict[str, Any]:
+    """The fields of a completed job's callback, but those that only its sending knows.
+
+    Args:
+        base_url: where listeners reach this server, without a slash at its end.
+    """
+    loudness = asset.loudness
+    return {
+        "job_id": asset.job_id,
+        "track_id": asset.track_id,
+        "status": "completed",
+        "stream_manifest_url": f"{base_url}{manifest_path(asset)}",
+        "duration_seconds": round(asset.duration_s, 3),
+        "loudness": {
+            "integrated_lufs": _rounded(loudness.integrated_lufs),
+            "true_peak_dbtp": _rounded(loudness.true_peak_dbtp),
+            "range_lu": _rounded(loudness.range_lu),
+            "gain_db": round(loudness.gain_db, 2),
+            "target_lufs": loudness.target_lufs,
+        },
+        "renditions": [
+            {
+                "name": rendition.name,
+                "codec": codec_name(rendition),
+                "bitrate": rendition.bitrate_bps,
+                "sample_rate": rendition.rate_hz,
+                "channels": rendition.channels,
+            }
+            for rendition in asset.renditions
+        ],
+        "downloads": [],
+        "waveform_url": f"{base_url}/tracks/{asset.track_id}/waveform.json",
+        "warnings": list(asset.warnings),
+        "error": None,
+    }
+
+
+def manifest_path(asset: Asset) -> str:
+    """Of the playlist to play where nobody asks for another: that of the first family there is."""
+    return f"/hls/{asset.track_id}/{next(iter(asset.families), Family.AAC).master}"
+
+
+def codec_name(rendition: AssetRendition) -> str:
+    """What a client may put into `audio/mp4; codecs="…"`: MSE and WebCodecs spell Opus in lower case."""
+    return rendition.codec.lower()
+
+
+def failed(job_id: str, track_id: str, error: JobError) -> dict[str, Any]:
+    """The fields of a failed job's callback, but those that only its sending knows."""
+    return {
+        "job_id": job_id,
+        "track_id": track_id,
+        "status": "failed",
+        "stream_manifest_url": None,
+        "duration_seconds": None,
+        "loudness": None,
+        "renditions": [],
+        "downloads": [],
+        "waveform_url": None,
+        "warnings": [],
+        **failure(job_id, track_id, error),
+    }
+
+
+def failure(job_id: str, track_id: str, error: JobError) -> dict[str, Any]:
+    """The `data` of `transcoding.failed`."""
+    told = {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "limits": dict(error.limits),
+    }
+    return {"job_id": job_id, "track_id": track_id, "error": told}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

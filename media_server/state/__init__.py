@@ -1,0 +1,1 @@
+"""What is known of jobs and tracks beside their bytes: status, progress, the list."""

@@ -1,0 +1,47 @@
+"""One decode pass over a track, and everything that is measured in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.loudness import Loudness, LoudnessMeter
+from pipeline.media import Block
+from pipeline.truepeak import TruePeakMeter, dbtp
+from pipeline.waveform import Waveform, WaveformMeter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Analysis:
+    """What one pass at 48 kHz measured: `samples` is the track's exact length at that rate."""
+
+    samples: int
+    channels: int
+    loudness: Loudness
+    true_peak_dbtp: float | None
+    waveform: Waveform
+
+
+class Analyzer:
+    """A meter of meters: feed it the 48 kHz Blocks of a track in order."""
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._samples = 0
+        self._loudness = LoudnessMeter(channels)
+        self._true_peak = TruePeakMeter(channels)
+        self._waveform = WaveformMeter(channels)
+
+    def push(self, block: Block) -> None:
+        self._samples += block.samples
+        self._loudness.push(block)
+        self._true_peak.push(block)
+        self._waveform.push(block)
+
+    def result(self) -> Analysis:
+        return Analysis(
+            samples=self._samples,
+            channels=self._channels,
+            loudness=self._loudness.result(),
+            true_peak_dbtp=dbtp(self._true_peak.result()),
+            waveform=self._waveform.result(),
+        )

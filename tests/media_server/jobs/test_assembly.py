@@ -1,0 +1,151 @@
+"""Events become named files and one asset; what does not add up is refused before anything points to it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from media_server.errors import Unavailable
+from media_server.jobs.assembly import Assembly, Identity
+from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, SegmentMade
+from media_server.jobs.job import JobRequest
+
+TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
+INIT = Initialised(
+    rendition="128k", codec="mp4a.40.2", bitrate_bps=128_000, rate_hz=48_000, channels=2, priming_samples=1024
+)
+
+
+def plan(gain_db: float = -3.0) -> Planned:
+    return Planned(
+        samples=5_000,
+        channels=2,
+        integrated_lufs=-11.0,
+        range_lu=5.0,
+        true_peak_dbtp=-0.5,
+        gain_db=gain_db,
+        reason="target",
+    )
+
+
+def assembly(title: str | None = None, sha256: str = "0" * 64, source_title: str | None = None) -> Assembly:
+    request = JobRequest.model_validate({"track_id": TRACK, "source": {"path": "a"}, "title": title})
+    return Assembly(
+        request,
+        Identity(
+            job_id="j",
+            created_at="c",
+            order="o",
+            source_sha256=sha256,
+            source_bytes=1,
+            source_title=source_title,
+        ),
+    )
+
+
+def finished(parts: Assembly, tags: dict[str, str] | None = None) -> list[str]:
+    """Feed a whole short track; the paths that were to be stored."""
+    events = [
+        (Probed(container="wav", codec="pcm_s16le", rate_hz=48_000, channels=2, tags=tags or {}), b""),
+        (plan(), b""),
+        (Drawn(what="waveform", media_type="application/octet-stream"), b"wave"),
+        (INIT, b"init"),
+        (SegmentMade(rendition="128k", number=0, pts=0, duration=6_024), b"seg0"),
+        (Finished(warnings=("damaged",)), b""),
+    ]
+    return [file.path for event, payload in events for file in parts.take(event, payload)]
+
+
+def test_every_file_carries_the_hash_of_its_content_in_its_name() -> None:
+    """contract, storage: immutable; file names carry their content hash."""
+    wave, init, segment = (hashlib.sha256(data).hexdigest()[:8] for data in (b"wave", b"init", b"seg0"))
+    stored = [f"waveform-{wave}.dat", f"128k/init-{init}.mp4", f"128k/0-{segment}.m4s"]
+    assert finished(assembly()) == stored
+
+
+def test_the_asset_says_what_was_made() -> None:
+    parts = assembly()
+    finished(parts)
+    asset = parts.asset
+    assert (asset.state, asset.duration_samples, asset.warnings) == ("complete", 5_000, ("damaged",))
+    assert [segment.bytes for segment in asset.renditions[0].segments] == [4]
+    assert asset.loudness.gain_db == -3.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "tags", "file", "title"),
+    [
+        ("A", {"title": "T"}, "F", "A"),
+        (None, {"title": "T"}, "F", "T"),
+        (None, {}, "F", "F"),
+        (None, {}, None, None),
+    ],
+)
+def test_a_title_is_what_was_asked_for_then_the_tag_then_the_file(
+    asked: str | None, tags: dict[str, str], file: str | None, title: str | None
+) -> None:
+    parts = assembly(asked, source_title=file)
+    finished(parts, tags)
+    assert parts.asset.title == title
+
+
+def test_a_version_is_named_by_what_it_was_made_of() -> None:
+    """contract: version = hash(source, options, applied gain, pipeline version)."""
+
+    def version(sha256: str, gain_db: float) -> str:
+        parts = assembly(sha256=sha256)
+        parts.take(plan(gain_db), b"")
+        return parts.version
+
+    assert version("0" * 64, -3.0) == version("0" * 64, -3.0)
+    assert len({version("0" * 64, -3.0), version("1" * 64, -3.0), version("0" * 64, -3.1)}) == 3
+
+
+def test_segments_out_of_turn_are_refused() -> None:
+    parts = assembly()
+    parts.take(plan(), b"")
+    parts.take(INIT, b"init")
+    with pytest.raises(Unavailable):
+        parts.take(SegmentMade(rendition="128k", number=1, pts=0, duration=9), b"x")
+    with pytest.raises(Unavailable):
+        parts.take(SegmentMade(rendition="320k", number=0, pts=0, duration=9), b"x")
+
+
+def test_a_rendition_of_another_length_than_the_plan_is_refused() -> None:
+    """reliability.md I2: the length of what is published equals the source's."""
+    parts = assembly()
+    for event, payload in [
+        (Probed(container="wav", codec="pcm_s16le", rate_hz=48_000, channels=2), b""),
+        (plan(), b""),
+        (INIT, b"init"),
+        (SegmentMade(rendition="128k", number=0, pts=0, duration=6_023), b"seg0"),
+        (Finished(), b""),
+    ]:
+        parts.take(event, payload)
+    with pytest.raises(Unavailable, match="4999 samples"):
+        _ = parts.asset
+
+
+def test_renditions_stand_in_the_order_of_the_ladder_whatever_came_first() -> None:
+    """An Opus packet is shorter than AAC's first two, so its init may come first."""
+    parts = assembly()
+    opus = INIT.model_copy(update={"rendition": "opus-128", "codec": "Opus", "priming_samples": 312})
+    low = SegmentMade(rendition="128k", number=0, pts=0, duration=6_024)
+    for event in (
+        Probed(container="wav", codec="pcm_s16le", rate_hz=48_000, channels=2),
+        plan(),
+        *(opus, INIT.model_copy(update={"rendition": "320k"}), INIT),
+        *(low, low.model_copy(update={"rendition": "320k"})),
+        SegmentMade(rendition="opus-128", number=0, pts=0, duration=5_312),
+        Finished(),
+    ):
+        parts.take(event, b"x")
+    assert [rendition.name for rendition in parts.asset.renditions] == ["128k", "320k", "opus-128"]
+
+
+def test_nothing_is_whole_before_it_is_finished() -> None:
+    parts = assembly()
+    parts.take(plan(), b"")
+    with pytest.raises(Unavailable):
+        _ = parts.asset

@@ -1,0 +1,200 @@
+"""media_server/jobs/catalogue.py: changes that may come twice, late, early and on two servers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from typing import Any
+
+import pytest
+
+from hls.asset import Asset
+from media_server.broker.envelope import NO_CAUSES, Envelope, Refused
+from media_server.errors import Conflict, NotFound
+from media_server.jobs.catalogue import Catalogue
+from media_server.jobs.publish import live_asset
+from media_server.storage.assets import Assets
+from media_server.storage.cache import ByteCache
+
+TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
+BEFORE, EARLIER, AT, LATER = (
+    "2025-12-31T00:00:00.000Z",
+    *(f"2026-02-0{day}T00:00:00.000Z" for day in (1, 2, 3)),
+)
+"""The upload of a track of these tests was accepted after the first and before the others."""
+
+UPDATED, TRACK_DELETED, USER_DELETED = "track.updated", "track.deleted", "user.deleted"
+
+
+class Process:
+    """A server: its own memory over what all share."""
+
+    def __init__(self, embedded) -> None:
+        self.assets = Assets(embedded.storage, ByteCache(embedded.storage, 1_000_000), ttl_s=3600.0)
+        self.catalogue = Catalogue(
+            storage=embedded.storage, state=embedded.state, broker=embedded.broker, assets=self.assets
+        )
+
+    async def hear(self, event_type: str, at: str | None = AT, **data: Any) -> None:
+        event = Envelope(event_id=None, event_type=event_type, timestamp=at, data=data, causes=NO_CAUSES)
+        await self.catalogue.apply(event)
+
+
+@pytest.fixture
+def process(embedded) -> Process:
+    return Process(embedded)
+
+
+@pytest.fixture
+def other(embedded) -> Process:
+    return Process(embedded)
+
+
+async def live(embedded, track_id: str = TRACK) -> Asset:
+    asset = await live_asset(embedded.storage, track_id)
+    assert asset is not None
+    return asset
+
+
+async def test_an_update_reaches_pointer_list_and_memory_and_nothing_else_changes(
+    embedded, process: Process
+) -> None:
+    before = await embedded.publish()
+    await process.assets.asset(TRACK)
+    await process.hear(UPDATED, track_id=TRACK, visibility="private", artist="Band", somethingNew=1)
+    after = await live(embedded)
+    assert (after.visibility, after.artist, after.title) == ("private", "Band", "Song")
+    assert (after.version, after.order, after.user_id) == (before.version, before.order, before.user_id)
+    assert await process.assets.asset(TRACK) == after
+    [track] = (await embedded.state.tracks()).items
+    assert (track.visibility, track.artist, track.title) == ("private", "Band", "Song")
+
+
+async def test_camel_case_is_read_and_a_null_empties_a_field(embedded, process: Process) -> None:
+    await embedded.publish()
+    await process.hear(UPDATED, trackId=TRACK, userId="8", title=None)
+    after = await live(embedded)
+    assert (after.user_id, after.title) == ("8", None)
+
+
+async def test_an_update_that_comes_before_the_track_holds_for_it(embedded, process: Process) -> None:
+    await process.hear(UPDATED, EARLIER, track_id=TRACK, visibility="private")
+    assert (await embedded.publish(visibility="public")).visibility == "private"
+    # what was uploaded after the change says what it is itself
+    assert (await embedded.publish(order=LATER, visibility="public")).visibility == "public"
+
+
+CHANGES = (
+    (UPDATED, EARLIER, {"visibility": "unlisted", "title": "one"}),
+    (UPDATED, AT, {"visibility": "private"}),
+    (UPDATED, LATER, {"title": "two"}),
+    (UPDATED, BEFORE, {"visibility": "private", "title": "none", "artist": "nobody"}),
+)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(len(CHANGES)))))
+async def test_in_whatever_order_and_how_often_they_come_the_newest_holds(
+    embedded, process: Process, other: Process, order: tuple[int, ...]
+) -> None:
+    """Two servers, events at least once, retries that overtake each other."""
+    await embedded.publish()
+    for number in (*order, *order[::-1]):
+        event_type, at, data = CHANGES[number]
+        await (process if number % 2 else other).hear(event_type, at, track_id=TRACK, **data)
+    after = await live(embedded)
+    assert (after.visibility, after.title, after.artist) == ("private", "two", None)
+
+
+async def test_two_servers_that_apply_everything_at_once_end_with_the_same(
+    embedded, process: Process, other: Process
+) -> None:
+    await embedded.publish()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for server in (process, other):
+            for event_type, at, data in CHANGES:
+                tasks.create_task(server.hear(event_type, at, track_id=TRACK, **data))
+    after = await live(embedded)
+    assert (after.visibility, after.title, after.artist) == ("private", "two", None)
+    [track] = (await embedded.state.tracks()).items
+    assert (track.visibility, track.title) == ("private", "two")
+
+
+async def test_the_same_event_once_more_changes_no_byte(embedded, process: Process, other: Process) -> None:
+    await embedded.publish()
+    await process.hear(UPDATED, track_id=TRACK, visibility="private")
+    stored = {key: await embedded.storage.get(key) for key in await embedded.storage.list("tracks/")}
+    await other.hear(UPDATED, track_id=TRACK, visibility="private")
+    assert {key: await embedded.storage.get(key) for key in stored} == stored
+
+
+async def test_a_deleted_track_is_gone_and_no_update_brings_anything_of_it_back(
+    embedded, process: Process, other: Process
+) -> None:
+    """Contract: `track.deleted`: everything of it goes."""
+    await embedded.publish()
+    await process.hear(TRACK_DELETED, AT, track_id=TRACK)
+    await other.hear(TRACK_DELETED, AT, track_id=TRACK)
+    await other.hear(UPDATED, EARLIER, track_id=TRACK, title="late")
+    with pytest.raises(NotFound):
+        await process.assets.asset(TRACK)
+    assert await embedded.storage.list("tracks/") == []
+    assert await embedded.storage.list("amendments/") == []
+    assert (await embedded.state.tracks()).items == ()
+
+
+async def test_of_a_deletion_and_a_newer_upload_the_upload_stays(embedded, process: Process) -> None:
+    asset = await embedded.publish(order=LATER)
+    await process.hear(TRACK_DELETED, AT, track_id=TRACK)
+    assert await live(embedded) == asset
+
+
+async def test_a_user_goes_with_all_tracks_on_however_many_pages(
+    embedded, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contract: `user.deleted`: everything of it goes; also what is only being made."""
+    monkeypatch.setattr("media_server.jobs.catalogue.MAX_PAGE", 2)
+    for number in range(5):
+        await embedded.publish(
+            str(uuid.uuid4()), user_id="gone", created_at=f"2026-01-01T00:00:0{number}.000Z"
+        )
+    kept = await embedded.publish(str(uuid.uuid4()), user_id="7")
+    for _ in range(2):
+        await process.hear(USER_DELETED, AT, user_id="gone")
+        assert [track.track_id for track in (await embedded.state.tracks()).items] == [kept.track_id]
+    with pytest.raises(Conflict) as caught:
+        await embedded.publish(user_id="gone")
+    assert caught.value.code == "deleted"
+    await embedded.publish(user_id="gone", order=LATER)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "field"),
+    [
+        (UPDATED, {}, "track_id"),
+        (UPDATED, {"track_id": "../../etc/passwd", "title": "x"}, "track_id"),
+        (UPDATED, {"track_id": TRACK, "visibility": "secret"}, "visibility"),
+        (UPDATED, {"track_id": TRACK, "visibility": None}, "visibility"),
+        (UPDATED, {"track_id": TRACK, "title": "x" * 1025}, "title"),
+        (TRACK_DELETED, {"track_id": TRACK.upper()}, "track_id"),
+        (USER_DELETED, {"user_id": ""}, "user_id"),
+        (USER_DELETED, {"user_id": None}, "user_id"),
+    ],
+)
+async def test_what_is_not_understood_is_refused_and_nothing_done(
+    embedded, process: Process, event_type: str, data: dict[str, Any], field: str
+) -> None:
+    asset = await embedded.publish()
+    with pytest.raises(Refused) as caught:
+        await process.hear(event_type, **data)
+    assert caught.value.code == "bad_event"
+    assert field in caught.value.message
+    assert "etc/passwd" not in caught.value.message
+    assert await live(embedded) == asset
+    assert await embedded.storage.list("tombstones/") == []
+
+
+async def test_another_event_is_none_of_its_business(process: Process) -> None:
+    with pytest.raises(Refused) as caught:
+        await process.hear("track.uploaded", track_id=TRACK)
+    assert caught.value.code == "unknown_event"

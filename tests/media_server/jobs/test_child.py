@@ -1,0 +1,139 @@
+"""The pipeline as one story: probe, plan, drawings, segments, the end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import signals
+
+from media_server.jobs import cage
+from media_server.jobs.child import Order, produce
+from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, Progress, SegmentMade
+from pipeline.errors import Malformed
+from pipeline.grid import at_grid_rate
+from pipeline.ladder import DEFAULT_LADDER, RUNGS
+from pipeline.waveform import Waveform
+
+
+@pytest.fixture(autouse=True)
+def _no_limit_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the CPU bound is the child's; set here, it would be the test runner's
+    monkeypatch.setattr(cage, "allow_cpu", lambda _: None)
+
+
+def order(source: Path, **changed: object) -> Order:
+    values = {"source": source, "ladder": ("128k", "320k"), "normalize": True, "target_lufs": -14.0,
+              "ceiling_dbtp": -1.0, "max_duration_s": 600.0, "memory_bytes": 2 << 30}  # fmt: skip
+    return Order(**{**values, **changed})
+
+
+def told(path: Path, **changed: object) -> list[tuple[object, bytes]]:
+    return list(produce(order(path, **changed)))
+
+
+def test_the_story_is_told_in_the_order_of_the_work(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    signals.write(
+        path, signals.music(9, 44_100, 2), 44_100, "mp3", tags={"title": "T"}, cover=signals.picture(64, 64)
+    )
+    story = told(path)
+    kinds = [type(event) for event, _ in story if not isinstance(event, Progress)]
+    assert kinds[:4] == [Probed, Drawn, Planned, Drawn]
+    assert kinds[-1] is Finished
+    assert kinds.count(Initialised) == 2
+    assert story[0][0].tags == {"title": "T"}
+    for before, after in pairwise(
+        [e for e, _ in story if isinstance(e, SegmentMade) and e.rendition == "320k"]
+    ):
+        assert (after.number, after.pts) == (before.number + 1, before.pts + before.duration)
+
+
+def test_the_waveform_covers_the_whole_track(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.music(3, 48_000, 1), 48_000, "wav")
+    (dat,) = [data for event, data in told(path) if isinstance(event, Drawn)]
+    waveform = Waveform.from_dat(dat)
+    assert len(waveform.minimum) == -(-3 * 48_000 // waveform.samples_per_pixel)
+
+
+@pytest.mark.parametrize(("normalize", "reason"), [(True, "target"), (False, "off")])
+def test_the_gain_is_planned_once_for_the_whole_ladder(tmp_path: Path, normalize: bool, reason: str) -> None:
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.sine(997, 5, amplitude=0.5), 48_000, "wav")
+    (plan,) = [event for event, _ in told(path, normalize=normalize) if isinstance(event, Planned)]
+    assert plan.reason == reason
+    # a 997 Hz sine at -6 dBFS in both channels is -6.0 LUFS (BS.1770-5 Annex 1: 0 dBFS mono is -3.01)
+    assert plan.gain_db == pytest.approx(-14 - plan.integrated_lufs if normalize else 0.0)
+    assert plan.integrated_lufs == pytest.approx(-6.0, abs=0.1)
+
+
+def test_silence_is_published_as_it_is_with_a_warning(tmp_path: Path) -> None:
+    """Bad input 39: loudness null, gain 0 dB, never +inf."""
+    path = tmp_path / "a.flac"
+    signals.write(path, signals.silence(2), 48_000, "flac")
+    story = told(path)
+    (plan,) = [event for event, _ in story if isinstance(event, Planned)]
+    assert (plan.integrated_lufs, plan.true_peak_dbtp, plan.gain_db) == (None, None, 0.0)
+    assert story[-1][0].warnings == ("silent",)
+
+
+def test_one_sample_is_a_track(tmp_path: Path) -> None:
+    """Bad input 37."""
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.sine(997, 1 / 48_000), 48_000, "wav")
+    made = [event for event, _ in told(path) if isinstance(event, SegmentMade)]
+    assert [(event.number, event.duration) for event in made] == [(0, 1025), (0, 1025)]
+    made = [event for event, _ in told(path, ladder=("opus-128",)) if isinstance(event, SegmentMade)]
+    assert [(event.number, event.duration) for event in made] == [(0, 313)]
+
+
+def test_a_bad_picture_costs_a_warning_not_the_track(tmp_path: Path) -> None:
+    """Bad input 30."""
+    path = tmp_path / "a.mp3"
+    cover = signals.picture_header(30_000, 30_000)
+    signals.write(path, signals.music(2, 44_100, 2), 44_100, "mp3", cover=cover)
+    assert "bad_cover" in told(path)[-1][0].warnings
+
+
+def test_less_than_a_sample_is_no_audio(tmp_path: Path) -> None:
+    """One sample at 192 kHz rounds to none at 48 kHz: bad input 36, not a crash."""
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.sine(997, 1 / 192_000, 192_000), 192_000, "wav")
+    with pytest.raises(Malformed) as caught:
+        told(path)
+    assert caught.value.code == "no_audio_data"
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 96_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_every_rendition_is_as_long_as_was_planned(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    """reliability I2: the sum of the segments less the priming is the track, to the sample."""
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.music(4.5, rate_hz, channels), rate_hz, "wav")
+    story = told(path, ladder=DEFAULT_LADDER)
+    (plan,) = [event for event, _ in story if isinstance(event, Planned)]
+    assert plan.samples == at_grid_rate(round(4.5 * rate_hz), rate_hz)
+    assert plan.channels == min(channels, 2)
+    for init in [event for event, _ in story if isinstance(event, Initialised)]:
+        assert init.bitrate_bps == RUNGS[init.rendition].bitrate_bps * plan.channels // 2
+        made = [e for e, _ in story if isinstance(e, SegmentMade) and e.rendition == init.rendition]
+        assert sum(segment.duration for segment in made) - init.priming_samples == plan.samples
+
+
+def test_progress_of_a_stage_only_rises(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    signals.write(path, signals.music(6, 48_000, 2), 48_000, "flac")
+    steps = [event for event, _ in told(path) if isinstance(event, Progress)]
+    for stage in ("analyze", "encode"):
+        fractions = [step.fraction for step in steps if step.stage == stage]
+        assert fractions == sorted(set(fractions))
+        assert len(fractions) > 5
+
+
+def test_the_same_source_is_told_in_the_same_bytes(tmp_path: Path) -> None:
+    """reliability I4."""
+    path = tmp_path / "a.flac"
+    signals.write(path, signals.music(5, 44_100, 2), 44_100, "flac")
+    assert told(path) == told(path)

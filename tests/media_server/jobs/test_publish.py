@@ -1,0 +1,111 @@
+"""The pointer moves last, whole, and never backwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import pytest
+
+from hls.asset import Asset
+from media_server.errors import Conflict, Unavailable
+from media_server.jobs.handler import Handler
+from media_server.jobs.job import JobRequest, now_rfc3339
+from media_server.jobs.publish import check_playlists, live_asset, must_be_newer, order_of, point_to
+from media_server.jobs.submission import Submission
+from media_server.metrics import Metrics
+
+TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
+
+
+@pytest.fixture
+async def asset(embedded, song) -> Asset:
+    await embedded.handler.handle(await embedded.deliver(embedded.upload(song)))
+    published = await live_asset(embedded.storage, TRACK)
+    assert published is not None
+    return published
+
+
+async def test_a_track_without_a_pointer_has_nothing_live(embedded) -> None:
+    assert await live_asset(embedded.storage, TRACK) is None
+
+
+async def test_uploads_are_ordered_by_version_then_time_then_job(asset: Asset) -> None:
+    """contract: source_version if given, else the later time, ties by id."""
+    later = replace(asset, order="9999")
+    versioned = replace(asset, source_version=1)
+    tie = replace(asset, job_id="ffffffff")
+    assert order_of(asset) < order_of(tie) < order_of(later) < order_of(versioned)
+    must_be_newer(order_of(later), asset)
+    must_be_newer(order_of(asset), None)
+    with pytest.raises(Conflict) as caught:
+        must_be_newer(order_of(asset), later)
+    assert caught.value.code == "superseded"
+
+
+async def test_an_older_asset_does_not_replace_the_live_one(embedded, asset: Asset) -> None:
+    newer = replace(asset, order="9999")
+    await point_to(embedded.storage, embedded.state, newer)
+    with pytest.raises(Conflict):
+        await point_to(embedded.storage, embedded.state, asset)
+    assert await live_asset(embedded.storage, TRACK) == newer
+
+
+async def test_a_playlist_that_another_parser_reads_otherwise_is_not_published(
+    embedded, asset: Asset
+) -> None:
+    """The playlists are read again by m3u8 before anything points to them."""
+    check_playlists(asset)
+    check_playlists(replace(asset, renditions=asset.renditions[3:]))
+    with pytest.raises(Unavailable) as caught:
+        check_playlists(replace(asset, state="growing"))  # it would never end
+    assert caught.value.code == "bad_playlist"
+    stranger = replace(asset.renditions[3], codec="fLaC")  # of no family: nobody could ever find it
+    with pytest.raises(Unavailable) as caught:
+        check_playlists(replace(asset, renditions=(*asset.renditions[:3], stranger)))
+    assert caught.value.code == "bad_playlist"
+
+
+@pytest.mark.parametrize(("visibility", "shared"), [("public", "public"), ("private", "private")])
+async def test_objects_in_a_bucket_say_what_they_are_and_what_caches_may_do(
+    embedded, song, buckets, visibility: str, shared: str
+) -> None:
+    """contract, Caching: a CDN reads the bucket itself. The source comes from a bucket too."""
+    buckets.server.put(buckets.originals, "song.flac", song)
+    source = {"bucket": buckets.originals, "key": "song.flac"}
+    request = JobRequest.model_validate({"track_id": TRACK, "source": source, "visibility": visibility})
+    handler = Handler(
+        settings=embedded.settings,
+        folders=embedded.folders,
+        storage=buckets.storage,
+        state=embedded.state,
+        metrics=Metrics(),
+        published=embedded.published.append,
+        sources=buckets.sources,
+    )
+    submission = Submission(request=request, accepted_at=now_rfc3339())
+    await handler.handle(await embedded.deliver(submission))
+    published = await live_asset(buckets.storage, TRACK)
+    assert published is not None
+    heads = {
+        key.removeprefix(f"tracks/{TRACK}/"): buckets.server.client.head_object(
+            Bucket=buckets.tracks, Key=key
+        )
+        for key in buckets.server.keys(buckets.tracks)
+    }
+    pointer = heads.pop("asset.json")
+    assert (pointer["ContentType"], pointer["CacheControl"]) == ("application/json", "no-cache")
+    found = {(PurePosixPath(key).suffix, head["ContentType"]) for key, head in heads.items()}
+    assert found == {
+        (".mp4", "audio/mp4"),
+        (".m4s", "audio/mp4"),
+        (".dat", "application/octet-stream"),
+    }
+    assert {head["CacheControl"] for head in heads.values()} == {f"{shared}, max-age=31536000, immutable"}
+    assert all(key.startswith(f"{published.version}/") for key in heads)
+
+
+async def test_the_list_shows_what_is_live(embedded, asset: Asset) -> None:
+    (track,) = (await embedded.state.tracks(limit=5)).items
+    assert (track.track_id, track.renditions) == (TRACK, ("128k", "192k", "320k", "opus-128"))
+    assert track.duration_s == pytest.approx(9.0)

@@ -1,0 +1,54 @@
+"""The callback's fields are the contract's."""
+
+from __future__ import annotations
+
+import orjson
+
+from media_server.jobs import report
+from media_server.jobs.job import JobError
+from media_server.jobs.publish import live_asset
+
+TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
+FIELDS = {"job_id", "track_id", "status", "stream_manifest_url", "duration_seconds", "loudness", "renditions",
+          "downloads", "waveform_url", "warnings", "error"}  # fmt: skip
+
+
+async def test_a_completed_job_tells_the_urls_the_loudness_and_the_ladder(embedded, song) -> None:
+    await embedded.handler.handle(await embedded.deliver(embedded.upload(song)))
+    asset = await live_asset(embedded.storage, TRACK)
+    told = report.completed(asset, "https://media.example")
+    assert set(told) == FIELDS
+    assert told["stream_manifest_url"] == f"https://media.example/hls/{TRACK}/master.m3u8"
+    assert told["duration_seconds"] == 9.0
+    assert set(told["loudness"]) == {
+        "integrated_lufs",
+        "true_peak_dbtp",
+        "range_lu",
+        "gain_db",
+        "target_lufs",
+    }
+    assert told["renditions"][0] == {
+        "name": "128k", "codec": "mp4a.40.2", "bitrate": 128_000, "sample_rate": 48_000, "channels": 2
+    }  # fmt: skip
+    assert [rendition["name"] for rendition in told["renditions"]] == ["128k", "192k", "320k", "opus-128"]
+    assert told["renditions"][3] == {
+        "name": "opus-128", "codec": "opus", "bitrate": 128_000, "sample_rate": 48_000, "channels": 2
+    }  # fmt: skip
+    assert orjson.dumps(told)
+
+
+async def test_a_track_of_opus_alone_is_played_from_its_own_master(embedded, song) -> None:
+    """The one URL of the callback must play."""
+    options = {"ladder": ["opus-128"]}
+    await embedded.handler.handle(await embedded.deliver(embedded.upload(song, options=options)))
+    told = report.completed(await live_asset(embedded.storage, TRACK), "")
+    assert told["stream_manifest_url"] == f"/hls/{TRACK}/master-opus.m3u8"
+    assert [rendition["name"] for rendition in told["renditions"]] == ["opus-128"]
+
+
+def test_a_failed_job_tells_its_code_and_the_limits() -> None:
+    told = report.failed("j", TRACK, JobError(code="too_long", message="m", limits={"MAX_DURATION_S": 5.0}))
+    assert set(told) == FIELDS
+    assert told["error"] == {
+        "code": "too_long", "message": "m", "retryable": False, "limits": {"MAX_DURATION_S": 5.0}
+    }  # fmt: skip

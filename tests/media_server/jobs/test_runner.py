@@ -1,0 +1,153 @@
+"""A child is started, listened to and reaped, whatever it does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import active_children, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from media_server.errors import LimitExceeded, Malformed, Unavailable
+from media_server.jobs import runner
+from media_server.jobs.child import Order
+from media_server.jobs.events import Finished, Probed
+from media_server.jobs.runner import WALL_BASE_S, WALL_PER_AUDIO_SECOND, DecoderCrash, deadline_s, run
+
+
+def order(source: Path, **changed: object) -> Order:
+    values = {
+        "source": source,
+        "ladder": ("128k",),
+        "normalize": True,
+        "target_lufs": -14.0,
+        "ceiling_dbtp": -1.0,
+        "max_duration_s": 600.0,
+        "memory_bytes": 2 << 30,
+        **changed,
+    }
+    return Order(**values)
+
+
+@pytest.fixture
+def source(tmp_path: Path, song: bytes) -> Path:
+    path = tmp_path / "src.bin"
+    path.write_bytes(song)
+    return path
+
+
+async def test_a_child_tells_the_whole_story_and_is_gone(source: Path) -> None:
+    async with run(order(source)) as events:
+        told = [event async for event, _ in events]
+    assert isinstance(told[0], Probed)
+    assert isinstance(told[-1], Finished)
+    assert not [child for child in active_children() if child.name == "transcode"]
+
+
+async def test_an_error_of_the_media_comes_as_itself(tmp_path: Path) -> None:
+    path = tmp_path / "src.bin"
+    path.write_bytes(b"no audio at all")
+    with pytest.raises(Malformed) as caught:
+        async with run(order(path)) as events:
+            _ = [event async for event in events]
+    assert caught.value.code == "not_audio"
+
+
+async def test_leaving_early_ends_the_child(source: Path) -> None:
+    async with run(order(source)) as events:
+        await anext(aiter(events))
+        (child,) = [child for child in active_children() if child.name == "transcode"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "code"),
+    [
+        (signal.SIGKILL, DecoderCrash, "decoder_crash"),
+        (signal.SIGSEGV, DecoderCrash, "decoder_crash"),
+        (signal.SIGXCPU, LimitExceeded, "limit_cpu"),
+    ],
+)
+async def test_a_child_that_dies_has_crashed_or_met_its_limit(
+    source: Path, number: signal.Signals, error: type[Exception], code: str
+) -> None:
+    """F2, F20."""
+    with pytest.raises(error) as caught:
+        async with run(order(source)) as events:
+            async for _ in events:
+                for child in active_children():
+                    if child.name == "transcode":
+                        os.kill(child.pid, number)
+    assert caught.value.code == code
+    assert number.name in str(caught.value) or error is LimitExceeded
+
+
+async def test_cancelling_the_listener_ends_the_child(source: Path) -> None:
+    started = asyncio.Event()
+
+    async def listen() -> None:
+        async with run(order(source)) as events:
+            async for _ in events:
+                started.set()
+
+    task = asyncio.create_task(listen())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not [child for child in active_children() if child.name == "transcode"]
+
+
+def test_the_deadline_grows_with_what_is_allowed(tmp_path: Path) -> None:
+    assert deadline_s(order(tmp_path, max_duration_s=7200.0)) > deadline_s(order(tmp_path)) > 60
+
+
+async def test_a_child_that_hangs_is_ended_at_the_deadline(tmp_path: Path) -> None:
+    """F20: whatever it waits for, here the writer of a pipe."""
+    os.mkfifo(tmp_path / "src.bin")
+    # an allowance below nothing, because the deadline has a part of its own
+    hanging = order(tmp_path / "src.bin", max_duration_s=(0.2 - WALL_BASE_S) / WALL_PER_AUDIO_SECOND)
+    with pytest.raises(Unavailable) as caught:
+        async with run(hanging) as events:
+            _ = [event async for event in events]
+    assert caught.value.code == "job_deadline"
+    assert not [child for child in active_children() if child.name == "transcode"]
+
+
+@pytest.mark.parametrize("said", [b"nonsense", b'{"event":"segment","rendition":"../x"}\n'])
+async def test_a_child_that_talks_nonsense_is_not_believed(source: Path, said: bytes) -> None:
+    """It reads hostile files: what it says may be their word."""
+    context = get_context("forkserver")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=Connection.send_bytes, args=(sender, said), name="transcode")
+    process.start()
+    sender.close()
+    with ThreadPoolExecutor(1) as threads, pytest.raises(Unavailable) as caught:
+        await anext(runner._events(process, receiver, threads, order(source)))
+    process.join()
+    receiver.close()
+    assert caught.value.code == "child_protocol"
+
+
+async def test_a_child_that_ends_without_a_word_has_crashed(source: Path) -> None:
+    context = get_context("forkserver")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=os._exit, args=(3,), name="transcode")
+    process.start()
+    sender.close()
+    with ThreadPoolExecutor(1) as threads, pytest.raises(DecoderCrash, match=r"exit code 3 on src\.bin"):
+        await anext(runner._events(process, receiver, threads, order(source)))
+    receiver.close()
+
+
+async def test_what_needs_more_memory_than_allowed_is_over_a_limit(source: Path) -> None:
+    """F19: permanent; it neither hangs, nor counts as a crash, nor as a fault of the file."""
+    with pytest.raises(LimitExceeded) as caught:
+        async with asyncio.timeout(60), run(order(source, memory_bytes=64 << 20)) as events:
+            _ = [event async for event in events]
+    assert caught.value.code == "limit_memory"

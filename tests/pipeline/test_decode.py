@@ -1,0 +1,134 @@
+"""A source decodes to what is really in it: exact length, first sample first, damage told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import signals
+
+from pipeline.decode import Reader
+from pipeline.errors import LimitExceeded, Malformed
+from pipeline.media import Pcm
+
+MAX_S = 3600.0
+
+
+def decoded(path: Path, max_duration_s: float = MAX_S) -> tuple[Pcm, Reader]:
+    reader = Reader(path, max_duration_s)
+    blocks = list(reader)
+    assert [b.pts for b in blocks] == list(np.cumsum([0, *(b.samples for b in blocks[:-1])]))
+    return np.concatenate([b.pcm for b in blocks], axis=1), reader
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+@pytest.mark.parametrize("fmt", ["wav", "flac", "aiff", "mp3", "m4a", "ogg"])
+def test_every_format_decodes_to_its_exact_length_and_place(
+    tmp_path: Path, fmt: str, rate: int, channels: int
+) -> None:
+    """Encoder delay and padding that the file states (LAME tag, edit list, granules) are not sound."""
+    pcm = signals.music(2.345, rate, channels)
+    path = tmp_path / f"source.{fmt}"
+    signals.write(path, pcm, rate, fmt)
+    got, reader = decoded(path)
+    assert got.shape == pcm.shape
+    assert reader.samples == pcm.shape[1]
+    assert reader.rate_hz == rate
+    assert reader.warnings == ()
+    assert lag(pcm[0], got[0]) == 0
+
+
+def test_opus_decodes_to_its_exact_length_at_48_khz(tmp_path: Path) -> None:
+    """RFC 7845 4: pre-skip and the last granule position."""
+    pcm = signals.music(1.5, 48_000, 2)
+    path = tmp_path / "source.opus"
+    signals.write(path, pcm, 48_000, "opus")
+    got, reader = decoded(path)
+    assert (reader.rate_hz, got.shape[1]) == (48_000, pcm.shape[1])
+
+
+@pytest.mark.parametrize("fmt", ["wav", "flac", "aiff", "mp3", "ogg"])
+def test_a_file_cut_in_half_is_kept_and_said_to_be_truncated(tmp_path: Path, fmt: str) -> None:
+    """Bad input 17: OK, with the warning; the duration is what was decoded."""
+    pcm = signals.music(4.0, 44_100, 2)
+    whole = tmp_path / f"whole.{fmt}"
+    signals.write(whole, pcm, 44_100, fmt)
+    half = tmp_path / "half.bin"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    got, reader = decoded(half)
+    assert "truncated" in reader.warnings
+    assert 0 < got.shape[1] < pcm.shape[1]
+
+
+def test_an_mp4_without_its_index_is_corrupt_and_says_why(tmp_path: Path) -> None:
+    """Bad input 18."""
+    whole = tmp_path / "whole.m4a"
+    signals.write(whole, signals.music(2.0, 44_100, 2), 44_100, "m4a")
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.bin"
+    cut.write_bytes(data[: data.index(b"moov") - 4])
+    with pytest.raises(Malformed, match="moov") as caught:
+        decoded(cut)
+    assert caught.value.code == "corrupt"
+
+
+def test_a_header_without_samples_is_no_audio_data(tmp_path: Path) -> None:
+    """Bad input 36."""
+    path = tmp_path / "none.wav"
+    signals.write(path, np.zeros((2, 0), np.float32), 44_100, "wav")
+    with pytest.raises(Malformed) as caught:
+        decoded(path)
+    assert caught.value.code == "no_audio_data"
+
+
+def test_the_limit_counts_decoded_samples_not_what_the_header_says(tmp_path: Path) -> None:
+    """reliability.md, fact 2."""
+    path = tmp_path / "long.flac"
+    signals.write(path, np.zeros((2, 44_100 * 11), np.float32), 44_100, "flac")
+    with pytest.raises(LimitExceeded) as caught:
+        decoded(path, max_duration_s=10)
+    assert caught.value.code == "too_long"
+    assert caught.value.limits == {"MAX_DURATION_S": 10.0}
+
+
+def test_float_samples_that_are_no_numbers_become_silence_and_are_said(tmp_path: Path) -> None:
+    """Bad input 38: nothing that is not a number reaches a meter."""
+    pcm = signals.music(0.5, 48_000, 1)
+    pcm[0, 100], pcm[0, 200], pcm[0, 300] = np.nan, np.inf, 1e30
+    path = tmp_path / "broken.wav"
+    signals.write(path, pcm, 48_000, "wav", subtype="FLOAT")
+    got, reader = decoded(path)
+    assert np.isfinite(got).all()
+    assert got[0, 100] == 0.0
+    assert "sanitised" in reader.warnings
+
+
+def test_eight_channels_stay_eight(tmp_path: Path) -> None:
+    """PyAV 18 dies on planar frames of eight channels; the reader asks for interleaved ones."""
+    pcm = np.stack([signals.music(0.6, 48_000, 1)[0] * (k + 1) / 10 for k in range(8)])
+    path = tmp_path / "eight.flac"
+    signals.write(path, pcm, 48_000, "flac")
+    got, _ = decoded(path)
+    assert got.shape == pcm.shape
+    assert np.abs(got - pcm).max() < 1e-3
+
+
+def test_the_corpus_decodes_to_what_others_measured(corpus_dir: Path) -> None:
+    """rodio: one tune in five formats, equal in length where the format can say it."""
+    flac, _ = decoded(corpus_dir / "rodio/RL.flac")
+    for name in ("RL.m4a", "RL.mp3"):
+        other, reader = decoded(corpus_dir / "rodio" / name)
+        assert other.shape == flac.shape
+        assert reader.warnings == ()
+
+
+def lag(a: np.ndarray, b: np.ndarray, reach: int = 3000) -> int:
+    """How many samples later `b` has what `a` has."""
+    n = min(len(a), len(b), 1 << 16)
+    size = 1 << (n * 2 - 1).bit_length()
+    correlation = np.fft.irfft(np.conj(np.fft.rfft(a[:n], size)) * np.fft.rfft(b[:n], size), size)
+    shifts = np.concatenate([correlation[: reach + 1], correlation[-reach:]])
+    best = int(np.argmax(shifts))
+    return best if best <= reach else best - (2 * reach + 1)

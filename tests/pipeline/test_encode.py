@@ -1,0 +1,128 @@
+"""Encoders run once and continuously; their delay and padding are trims, not sound."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+import signals
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.encode import Encoder
+from pipeline.ladder import Codec, Rendition
+from pipeline.media import Block, Packet
+
+every_codec = pytest.mark.parametrize("codec", list(Codec))
+
+
+def rendition(codec: Codec, channels: int = 2) -> Rendition:
+    return Rendition(name="x", codec=codec, bitrate_bps=64_000 * channels, channels=channels)
+
+
+def packets_of(
+    samples: int, sizes: list[int], channels: int = 2, *, codec: Codec = Codec.AAC
+) -> list[Packet]:
+    encoder = Encoder(rendition(codec, channels))
+    pcm = np.random.default_rng(3).normal(0, 0.05, (channels, samples)).astype(np.float32)
+    edges = [*(int(e) for e in np.cumsum([0, *sizes]) if e < samples), samples]
+    out: list[Packet] = []
+    for start, end in pairwise(edges):
+        out += encoder.push(Block(pts=start, pcm=pcm[:, start:end]))
+    return out + encoder.flush()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 6_000),
+    st.lists(st.integers(1, 2_500), max_size=6),
+    st.integers(1, 2),
+    st.sampled_from(list(Codec)),
+)
+def test_presented_durations_add_up_to_what_was_pushed(
+    samples: int, sizes: list[int], channels: int, codec: Codec
+) -> None:
+    packets = packets_of(samples, sizes, channels, codec=codec)
+    assert sum(p.duration for p in packets) == samples
+    assert all(p.frame_samples == codec.frame_samples for p in packets)
+    assert [p.pts for p in packets] == [sum(q.duration for q in packets[:i]) for i in range(len(packets))]
+
+
+def test_the_first_packet_of_aac_is_the_priming() -> None:
+    """FFmpeg's AAC encoder delays by one frame of 1024 samples."""
+    first, second = packets_of(5_000, [])[:2]
+    assert (first.pts, first.duration, first.trim_start) == (0, 0, 1024)
+    assert (second.pts, second.trim_start) == (0, 0)
+
+
+def test_the_first_packet_of_opus_begins_with_the_pre_skip() -> None:
+    """RFC 7845 4.2: the encoder's look-ahead of 6.5 ms, 312 samples, is decoded and thrown away."""
+    first, second = packets_of(5_000, [], codec=Codec.OPUS)[:2]
+    assert (first.pts, first.duration, first.trim_start) == (0, 648, 312)
+    assert (second.pts, second.duration, second.trim_start) == (648, 960, 0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "packets", "last_trim"), [(1, 1, 647), (648, 1, 0), (649, 2, 959), (1_608, 2, 0)]
+)
+def test_opus_ends_with_the_packet_that_holds_the_last_sample(
+    samples: int, packets: int, last_trim: int
+) -> None:
+    """Not one packet of nothing but padding."""
+    made = packets_of(samples, [], codec=Codec.OPUS)
+    assert (len(made), made[-1].trim_end) == (packets, last_trim)
+
+
+@pytest.mark.parametrize(("channels", "configuration"), [(1, 1), (2, 2)])
+def test_the_codec_configuration_is_aac_lc_at_48_khz(channels: int, configuration: int) -> None:
+    """ISO 14496-3 1.6.2.1: object type 2, frequency index 3."""
+    first, second = Encoder(rendition(Codec.AAC, channels)).codec_config[:2]
+    assert first >> 3 == 2
+    assert (first & 7) << 1 | second >> 7 == 3
+    assert second >> 3 & 15 == configuration
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_codec_configuration_of_opus_is_its_identification_header(channels: int) -> None:
+    """RFC 7845 5.1: version 1, channels, pre-skip, input rate, no gain, mapping family 0."""
+    header = Encoder(rendition(Codec.OPUS, channels)).codec_config
+    assert struct.unpack("<8sBBHIhB", header) == (b"OpusHead", 1, channels, 312, 48_000, 0, 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_opus_packet_is_one_frame_of_20_ms(channels: int) -> None:
+    """RFC 6716 3.1: a CELT fullband frame of 20 ms (31), the stereo bit, frame count code 0."""
+    table_of_contents = {p.data[0] for p in packets_of(9_600, [], channels, codec=Codec.OPUS)}
+    assert table_of_contents == {31 << 3 | (channels - 1) << 2}
+
+
+def test_opus_keeps_its_bit_rate_on_music() -> None:
+    """Constrained VBR: the rung's name is what it takes, and no packet comes near a network's 1200 bytes."""
+    pcm = signals.music(10, 48_000, 2)
+    encoder = Encoder(rendition(Codec.OPUS))
+    packets = [*encoder.push(Block(pts=0, pcm=pcm)), *encoder.flush()]
+    assert sum(len(p.data) for p in packets) * 8 / 10 == pytest.approx(128_000, rel=0.03)
+    assert max(len(p.data) for p in packets) < 700
+
+
+def test_left_stays_left_in_opus() -> None:
+    """PyAV interleaves the planar Block for the wrapper; a decoder finds each channel where it was."""
+    tone = signals.sine(440, 0.5, channels=1)
+    pcm = np.concatenate([tone, np.zeros_like(tone)])
+    encoder = Encoder(rendition(Codec.OPUS))
+    packets = [*encoder.push(Block(pts=0, pcm=pcm)), *encoder.flush()]
+    decoder = av.CodecContext.create("libopus", "r")
+    decoder.extradata = encoder.codec_config
+    frames = [frame for p in packets for frame in decoder.decode(av.Packet(p.data))]
+    heard = np.concatenate([frame.to_ndarray().reshape(-1, 2).T for frame in frames], axis=1)
+    left, right = np.abs(heard.astype(float)).max(axis=1)
+    assert left > 100 * max(right, 1e-9)
+
+
+@every_codec
+def test_how_the_samples_arrive_changes_nothing(codec: Codec) -> None:
+    arrived = packets_of(20_000, [1, 999, 1024, 5_000], codec=codec)
+    assert packets_of(20_000, [], codec=codec) == arrived
