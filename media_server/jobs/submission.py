@@ -79,7 +79,10 @@ async def submit(
     request = submission.request
     job = Job(job_id=job_id, track_id=request.track_id, created_at=created_at, title=submission.title)
     # the queue first: if the process dies in between, the job is still done and its record made then
-    await broker.publish(job_id, request.track_id, submission.to_json(), traceparent=submission.traceparent)
-    if await state.get(job_id) == known:  # else a worker was faster, and its record says more
-        await state.save(job)
+    queued = await broker.publish(
+        job_id, request.track_id, submission.to_json(), traceparent=submission.traceparent
+    )
+    if known is not None and not queued:
+        return known  # its end is on record, its message about to go
+    await state.begin(job, again=known)
     return job

@@ -60,6 +60,13 @@ class State(Protocol):
         """Write the job's record; each write gets a higher revision. Its place in the list is its first."""
         ...
 
+    async def begin(self, job: Job, *, again: Job | None = None) -> None:
+        """Write the first record of a job, or the first since it ended as `again` says.
+
+        Where a worker was faster the record says more already, and stays.
+        """
+        ...
+
     async def get(self, job_id: str) -> Job | None: ...
 
     async def list(

@@ -21,6 +21,8 @@ _SAVE_JOB = """
     ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at,
         revision = excluded.revision, body = excluded.body
 """
+# the end of a job as the record has it; NULL, so never true, where the job is new
+_BEGIN_JOB = _SAVE_JOB + " WHERE json_extract(CAST(jobs.body AS TEXT), '$.finished_at') = ?"
 _JOB_OF = "SELECT body FROM jobs WHERE job_id = ?"
 _CHANGED_SINCE = "SELECT revision, body FROM jobs WHERE revision > ? ORDER BY revision LIMIT ?"
 _REVISION = "SELECT COALESCE(MAX(revision), 0) FROM jobs"
@@ -85,8 +87,13 @@ class LocalState:
 
     async def save(self, job: Job) -> None:
         """Write the job's record; each write gets the next revision. Its place in the list is its first."""
-        row = (job.job_id, job.track_id, job.status.value, job.created_at, self._now(), _JOB.dump_json(job))
+        row = self._row(job)
         await self._database.run(lambda connection: connection.execute(_SAVE_JOB, row))
+
+    async def begin(self, job: Job, *, again: Job | None = None) -> None:
+        """Write the first record of a job, or the first since it ended as `again` says."""
+        row = (*self._row(job), again and again.finished_at)
+        await self._database.run(lambda connection: connection.execute(_BEGIN_JOB, row))
 
     async def get(self, job_id: str) -> Job | None:
         rows = await self._rows(_JOB_OF, (job_id,))
@@ -180,6 +187,9 @@ class LocalState:
     async def check(self) -> None:
         """Raise if nothing could be written now."""
         await self.next_number("check")
+
+    def _row(self, job: Job) -> tuple[object, ...]:
+        return job.job_id, job.track_id, job.status.value, job.created_at, self._now(), _JOB.dump_json(job)
 
     async def _rows(
         self, sql: str, values: tuple[object, ...] | Mapping[str, object]

@@ -97,10 +97,12 @@ class RedisState:
 
     async def save(self, job: Job) -> None:
         """Write the job's record; each write gets a higher revision. Its place in the list is its first."""
-        body = _JOB.dump_json(job)
-        times = (job.created_at, self._now())
-        forgotten = (self._keep_us, FORGOTTEN_AT_ONCE)
-        await self._run(self._save_job, job.job_id, job.track_id, job.status.value, *times, body, *forgotten)
+        await self._run(self._save_job, *self._fields(job))
+
+    async def begin(self, job: Job, *, again: Job | None = None) -> None:
+        """Write the first record of a job, or the first since it ended as `again` says."""
+        ended_at = (again and again.finished_at) or ""
+        await self._run(self._save_job, *self._fields(job), ended_at)
 
     async def get(self, job_id: str) -> Job | None:
         body = await _answer(self._redis.hget(f"{self._prefix}job:{job_id}", "body"))
@@ -183,6 +185,11 @@ class RedisState:
     async def check(self) -> None:
         """Raise if nothing could be written now."""
         await self.next_number("check")
+
+    def _fields(self, job: Job) -> tuple[str | bytes | int, ...]:
+        times = (job.created_at, self._now())
+        forgotten = (self._keep_us, FORGOTTEN_AT_ONCE)
+        return job.job_id, job.track_id, job.status.value, *times, _JOB.dump_json(job), *forgotten
 
     async def _run(self, script: Callable[..., Awaitable[Any]], *values: str | bytes | int) -> Any:
         return await _answer(script(keys=(self._prefix,), args=values))

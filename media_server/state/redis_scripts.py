@@ -37,7 +37,7 @@ end
 SAVE_JOB = (
     _CLOCK
     + """
-local id, track_id, status, created_at, updated_at, body, keep_us, at_once = unpack(ARGV)
+local id, track_id, status, created_at, updated_at, body, keep_us, at_once, ended_at = unpack(ARGV)
 
 local function forget(id)
     local place, track_id, status, updated_at =
@@ -59,8 +59,9 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs:written', '-inf', be
 end
 
 local job = P .. 'job:' .. id
-local place, old_track_id, old_status, old_updated_at =
-    unpack(redis.call('HMGET', job, 'place', 'track_id', 'status', 'updated_at'))
+local place, old_track_id, old_status, old_updated_at, old_body =
+    unpack(redis.call('HMGET', job, 'place', 'track_id', 'status', 'updated_at', 'body'))
+if ended_at and place and cjson.decode(old_body).finished_at ~= ended_at then return end
 if place then track_id = old_track_id else place = created_at .. ' ' .. id end
 -- before anything is taken away: where there is no memory left, this is refused
 redis.call('HSET', job, 'place', place, 'track_id', track_id)
@@ -74,7 +75,10 @@ redis.call('ZADD', P .. 'jobs:updated', 0, updated_at .. ' ' .. place)
 redis.call('ZADD', P .. 'jobs:written', next_of('revision'), id)
 """
 )
-"""Write a record, its places and its revision; forget a few that nobody wrote for `keep_us`."""
+"""Write a record, its places and its revision; forget a few that nobody wrote for `keep_us`.
+
+With `ended_at` a record that is there already is written over only if its job ended then.
+"""
 
 CHANGED_SINCE = """
 local P, revision, limit = KEYS[1], ARGV[1], ARGV[2]

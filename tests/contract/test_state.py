@@ -156,6 +156,39 @@ async def test_a_job_is_read_as_it_was_saved(state: State) -> None:
     assert await state.get("job-001") == saved
 
 
+async def test_a_job_begins_where_there_is_no_record(state: State) -> None:
+    await state.begin(job(1))
+    assert await state.get("job-001") == job(1)
+    await state.begin(job(2), again=job(2, finished_at=at(9)))  # its record was forgotten meanwhile
+    assert await state.get("job-002") == job(2)
+
+
+async def test_a_job_begins_again_over_the_end_it_had(state: State) -> None:
+    ended = job(1, status=JobState.FAILED, finished_at=at(3))
+    await state.save(ended)
+    await state.begin(job(1), again=ended)
+    assert await state.get("job-001") == job(1)
+    assert (await state.list(status=JobState.FAILED)).items == ()
+
+
+@pytest.mark.parametrize(
+    "again", [None, job(1, status=JobState.FAILED, finished_at=at(3))], ids=["new", "again"]
+)
+@pytest.mark.parametrize(
+    "written",
+    [job(1, status=JobState.RUNNING), job(1, status=JobState.FAILED, finished_at=at(4))],
+    ids=["running", "failed-once-more"],
+)
+async def test_a_job_does_not_begin_over_what_a_worker_wrote_meanwhile(
+    state: State, written: Job, again: Job | None
+) -> None:
+    await state.save(written)
+    before = await state.revision()
+    await state.begin(job(1), again=again)
+    assert await state.get("job-001") == written
+    assert await state.revision() == before
+
+
 async def test_an_unknown_job_is_none(state: State) -> None:
     assert await state.get("nobody") is None
 

@@ -155,6 +155,13 @@ def recorded(data_dir: Path, job_id: str) -> tuple[Json, int | None]:
     return job, message and message[0]
 
 
+def runs_begun(data_dir: Path, track_id: str) -> int:
+    """How often the track's one waiting message was given to a worker."""
+    with database(data_dir) as connection:
+        [(attempt,)] = connection.execute("SELECT attempt FROM deliveries WHERE track_id = ?", (track_id,))
+    return int(attempt)
+
+
 @contextlib.contextmanager
 def held(data_dir: Path, moment: str) -> Iterator[None]:
     """From now on the transaction with this change in it does not come to its end.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from media_server.jobs.job import JobState
+from media_server.jobs.job import Job, JobState
 from media_server.jobs.submission import Submission, submit
 
 
@@ -46,6 +48,31 @@ async def test_a_failed_job_that_is_asked_for_again_is_queued_again(embedded) ->
     job = await submit(submission, broker=embedded.broker, state=embedded.state)
     assert job.status is JobState.QUEUED
     assert (await embedded.broker.depth()).waiting == 1
+
+
+async def test_a_worker_that_is_faster_than_the_record_is_not_overwritten(embedded, monkeypatch) -> None:
+    """It runs, maybe has ended, before the submission comes to write that it is queued."""
+    publish = embedded.broker.publish
+
+    async def publish_and_run(*args: Any, **fields: Any) -> bool:
+        queued: bool = await publish(*args, **fields)
+        await embedded.handler.handle(await embedded.broker.receive())
+        return queued
+
+    monkeypatch.setattr(embedded.broker, "publish", publish_and_run)
+    submission = embedded.upload(b"no audio")
+    for _ in ("new", "asked for again"):
+        job = await submit(submission, broker=embedded.broker, state=embedded.state)
+        assert (await embedded.state.get(job.job_id)).status is JobState.FAILED
+
+
+async def test_a_failed_job_whose_message_has_not_gone_yet_is_not_promised_again(embedded) -> None:
+    """Between the record of its end and the acknowledgement, which takes the message away."""
+    delivery = await embedded.deliver(submission := embedded.upload(b"no audio"))
+    ended = Job(job_id=delivery.job_id, track_id=delivery.track_id).to(JobState.FAILED, finished_at="t")
+    await embedded.state.save(ended)
+    assert await submit(submission, broker=embedded.broker, state=embedded.state) == ended
+    assert await embedded.state.get(delivery.job_id) == ended
 
 
 def test_the_message_comes_back_as_it_was() -> None:
