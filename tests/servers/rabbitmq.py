@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from servers.freeze import freeze
 from servers.ports import free_ports
 
 PASSWORD = "a-password-of-the-tests"
@@ -130,9 +131,9 @@ class PrivateRabbitMQ:
             self._process.wait(STOP_WITHIN_S)
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
+        """Freeze it; from then on nothing answers."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process)
 
     def resume(self) -> None:
         assert self._process is not None

@@ -25,6 +25,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from servers.freeze import freeze
 from servers.ports import free_ports
 
 START_WITHIN_S, STOP_WITHIN_S = 60.0, 10.0
@@ -177,9 +178,9 @@ class PrivateS3:
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
+        """Freeze it; from then on nothing answers."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process)
 
     def resume(self) -> None:
         assert self._process is not None
