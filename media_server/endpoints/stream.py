@@ -17,9 +17,9 @@ from starlette.websockets import WebSocket
 
 from hls.asset import Asset
 from media_server.endpoints.admission import admit
+from media_server.endpoints.readmission import Readmission
 from media_server.endpoints.services import services_of
 from media_server.errors import BadRequest, Unavailable
-from media_server.ids import canonical_uuid
 from media_server.websocket.protocol import Playback
 from media_server.websocket.session import Session
 from media_server.websocket.timeline import listened_to_first
@@ -45,28 +45,18 @@ async def stream(websocket: WebSocket) -> None:
     position = _position(websocket.query_params.get("position"), asset)
     if listened_to_first(asset) is None:
         raise Unavailable("track_not_ready", "the track is still being made", retry_after_s=READY_SOON_S)
-    track_id = canonical_uuid(track_id)
-    may_hear = (asset.visibility, asset.user_id)
-
-    async def admitted() -> Asset:
-        # a token is asked for again only where the answer may have changed: one that runs out stops nobody
-        seen = await services.assets.asset(track_id)
-        return (
-            seen if (seen.visibility, seen.user_id) == may_hear else (await admit(websocket, track_id)).asset
-        )
-
     await websocket.accept()
     session = Session(
         websocket,
         Playback(asset, position=position, now_s=time.monotonic(), unix_ms=round(services.now() * 1000)),
         assets=services.assets,
         metrics=services.metrics,
-        admitted=admitted,
+        admitted=Readmission(websocket, asset).asset,
         stopping=services.stopping,
         writable=websocket.scope["extensions"].get(WRITABLE) or _always(),
         asked_s=asked_s,
     )
-    await session.run(track_id)
+    await session.run(asset.track_id)
 
 
 def _always() -> asyncio.Event:

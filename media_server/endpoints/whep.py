@@ -24,7 +24,8 @@ from media_server.endpoints.body import Body, takes_body
 from media_server.endpoints.ice_servers import ice_server_links
 from media_server.endpoints.listeners import Sound
 from media_server.endpoints.operation import Answer, Caller, Operation, Parameter
-from media_server.endpoints.services import Services, services_of
+from media_server.endpoints.readmission import Readmission
+from media_server.endpoints.services import services_of
 from media_server.errors import BadRequest, NotFound, Unavailable, Unsupported
 from media_server.storage.packets import StoredPacket, StoredPackets
 from pipeline.grid import RATE_HZ
@@ -126,35 +127,31 @@ async def _heard(
 ) -> AsyncGenerator[StoredPacket]:
     """The packets as long as the listener may hear them, counted as they go."""
     services = services_of(request)
-    asked_at = position
+    asked_at, readmission = position, Readmission(request, asset)
     packets = stored.from_sample(position)
     assert isinstance(packets, AsyncGenerator)  # made by `yield`, so that it can be closed
     async with aclosing(packets):
         async for packet in packets:
             if packet.pts - asked_at >= ASK_AGAIN_S * RATE_HZ:
                 asked_at = packet.pts
-                await _still_admitted(request, services, asset)
+                await _still_admitted(readmission)
             yield packet
             services.metrics.media_sent(len(packet.data))
 
 
-async def _still_admitted(request: Request, services: Services, asset: Asset) -> None:
-    """Return unless the track is gone, or became one that this listener may not hear.
+async def _still_admitted(readmission: Readmission) -> None:
+    """Return unless the track is gone, or this listener may not hear it any more.
 
-    A token is looked at again only where something changed: one that runs out stops nobody. Neither does a
-    storage that is away: what is in memory plays on, and what is not will say so itself.
+    A storage that is away stops nobody: what is in memory plays on, and what is not will say so itself.
 
     Raises:
-        NotFound, Unauthenticated, Denied: as `admit`.
+        NotFound, Unauthenticated, Denied: as `Readmission.asset`.
     """
     try:
         async with asyncio.timeout(LOOK_WITHIN_S):
-            seen = await services.assets.asset(asset.track_id)
+            await readmission.asset()
     except (TimeoutError, Unavailable) as error:
         log.info("whep.track_not_seen", reason=str(error) or type(error).__name__)
-        return
-    if (seen.visibility, seen.user_id) != (asset.visibility, asset.user_id):
-        await admit(request, asset.track_id)
 
 
 def _position(text: str | None, asset: Asset) -> int:

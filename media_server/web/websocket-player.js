@@ -12,12 +12,12 @@ const INIT = 1;
 const CHANGED = "This track has changed meanwhile. Press play to hear it.";
 const FINAL = {
   1008: "The server did not understand this player.",
-  4401: "The permission to hear this track has run out.",
   4403: "This track may not be heard any more.",
   4404: "This track is not here any more.",
 };
 
-const REFUSED = { 401: FINAL[4401], 403: FINAL[4403], 404: FINAL[4404] };
+// a token that ran out ends the connection, not the listening: a cookie may hold a new one by then
+const REFUSED = { 401: "The permission to hear this track has run out.", 403: FINAL[4403], 404: FINAL[4404] };
 
 const Source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
 

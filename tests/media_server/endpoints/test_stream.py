@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from media_server.auth.tokens import LEEWAY_S, TokenVerifier
 from media_server.websocket.messages import HEADER, FrameHeader
 
 TRACK = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 WITHIN_S = 10.0
+OTHER = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
 SECRET = "a-secret-of-the-tests-0123456789-abcdef"
 
 
@@ -217,6 +220,31 @@ async def test_a_change_of_visibility_ends_who_may_not_hear_any_more(
         owner.ask("ping")
         owner.ask("rendition", name="192k")
         await owner.said("rendition_changed")
+
+
+async def test_a_token_that_runs_out_ends_who_needed_it(
+    guarded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reliability: its expiry is looked at again, and the close is 4401. Who needed none goes on."""
+    monkeypatch.setattr("media_server.websocket.session.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("media_server.endpoints.readmission.TOKEN_EVERY_S", 0.0)
+    private = await guarded.publish(visibility="private")
+    public = await guarded.publish(track_id=OTHER)
+    bearer = guarded.bearer("owner-1")
+    async with (
+        connected(guarded, f"track_id={private.track_id}", bearer) as owner,
+        connected(guarded, f"track_id={public.track_id}", bearer) as guest,
+    ):
+        for connection in (owner, guest):
+            connection.ask("hello")
+            await connection.said("ready")
+        tomorrow = time.time() + guarded.services.settings.jwt_max_lifetime_s + LEEWAY_S + 1
+        guarded.services.verifier = TokenVerifier(guarded.services.settings, lambda: tomorrow)
+        assert (await owner.said("close"))["data"]["code"] == "token_expired"
+        assert (await owner.message())["code"] == 4401
+        guest.ask("ping")
+        guest.ask("rendition", name="192k")
+        await guest.said("rendition_changed")
 
 
 async def test_handshakes_and_listeners_are_counted(server: Any) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from httpx2 import Response
 from peers import WITHIN_S, Peer
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from hls.asset import Asset
+from media_server.auth.tokens import LEEWAY_S, TokenVerifier
 from media_server.endpoints.listeners import Listeners
 from media_server.endpoints.openapi import document
+from media_server.endpoints.readmission import Readmission
 from media_server.endpoints.routes import operations
 from media_server.endpoints.whep import ASK_AGAIN_S, _still_admitted
 from media_server.errors import Unavailable
@@ -58,8 +61,8 @@ async def test_a_storage_that_is_away_ends_no_session(server: Any) -> None:
         raise Unavailable("storage", "gone")
 
     server.services.assets.asset = gone
-    request = Request({"type": "http", "method": "POST", "path": f"/whep/{asset.track_id}", "headers": []})
-    await _still_admitted(request, server.services, asset)
+    scope = {"type": "http", "app": server.app, "path": f"/whep/{asset.track_id}", "headers": []}
+    await _still_admitted(Readmission(HTTPConnection(scope), asset))
 
 
 async def ask(server: Any, track_id: str, offer: str | bytes, query: str = "", **more: Any) -> Response:
@@ -246,6 +249,23 @@ async def test_who_may_not_hear_any_more_stops_hearing(
         server.services.assets.forget(asset.track_id)
     else:
         await server.publish(ladder=OPUS, **changed)
+    await peer.ended()
+    assert peer.payloads.qsize() <= ASK_AGAIN_S * 50 + 1
+
+
+async def test_a_token_that_runs_out_ends_who_needed_it(
+    serve: Callable[..., Any], peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reliability: a token is looked at again while it plays."""
+    monkeypatch.setattr("media_server.endpoints.readmission.TOKEN_EVERY_S", 0.0)
+    server = serve(app_env="staging", jwt_secret=SECRET, internal_api_key=KEY)
+    asset = await server.publish(ladder=OPUS, visibility="private")
+    bearer = server.bearer("owner-1")
+    response = await ask(server, asset.track_id, await peer.offer(), headers=SDP | bearer)
+    await peer.accept(response.text)
+    await peer.received(1)
+    tomorrow = time.time() + server.services.settings.jwt_max_lifetime_s + LEEWAY_S + 1
+    server.services.verifier = TokenVerifier(server.services.settings, lambda: tomorrow)
     await peer.ended()
     assert peer.payloads.qsize() <= ASK_AGAIN_S * 50 + 1
 
