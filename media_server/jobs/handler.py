@@ -210,6 +210,7 @@ class Handler:
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:
         result = report.completed(asset, self._settings.base_url)
+        await self._keep_source(submission, asset)  # first: what is called completed has nothing left to do
         await self._state.save(
             job.to(
                 JobState.COMPLETED,
@@ -222,7 +223,6 @@ class Handler:
             )
         )
         self._metrics.job_ended("completed")
-        await self._keep_source(submission, asset)
         callback = _callback(submission, job, result)
         await delivery.ack(callback, (COMPLETED, callback.body) if callback else None)
 
