@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from hls.family import Family
 from hls.multivariant import MultivariantPlaylist, Variant, average_bandwidth_bps, peak_bandwidth_bps
 from hls.playlist import MediaPlaylist, PlaylistSegment, PlaylistType, target_duration_s
+from hls.segment_format import TRANSPORT_MASTER, SegmentFormat
 from hls.stored import StoredFile, StoredSegment
 from pipeline.grid import RATE_HZ, SEGMENT_SAMPLES
 
@@ -58,6 +59,7 @@ class Asset:
 
     `order` says which upload is newer (RFC 3339, when it was accepted), unless `source_version` does.
     `duration_samples` counts presented samples at 48 kHz. Renditions stand in the order of the ladder.
+    `segment_format` is what its job asked to be offered first; the other is there as well.
     """
 
     track_id: str
@@ -81,6 +83,7 @@ class Asset:
     waveform: StoredFile | None
     cover: StoredFile | None
     warnings: tuple[str, ...]
+    segment_format: SegmentFormat = SegmentFormat.FMP4
 
     @classmethod
     def from_json(cls, text: bytes) -> Asset:
@@ -111,15 +114,29 @@ class Asset:
                 return rendition
         raise KeyError(name)
 
-    def media_playlist(self, rendition_name: str, query: str = "") -> MediaPlaylist:
+    @property
+    def master(self) -> str:
+        """The file name of the multivariant playlist to play where nobody asks for another."""
+        if self.segment_format is SegmentFormat.TS and self.carried(SegmentFormat.TS):
+            return TRANSPORT_MASTER
+        return next(iter(self.families), Family.AAC).master
+
+    def carried(self, segment_format: SegmentFormat) -> tuple[AssetRendition, ...]:
+        """The renditions that can be offered in the format, lowest first; there may be none."""
+        return tuple(r for r in self.renditions if segment_format.carries(r.codec, r.rate_hz))
+
+    def media_playlist(
+        self, rendition_name: str, query: str = "", segment_format: SegmentFormat = SegmentFormat.FMP4
+    ) -> MediaPlaylist:
         """The media playlist of a rendition; its URIs are relative to `/hls/{track_id}/`.
 
         Args:
             query: put behind every URI, init too; without the question mark.
+            segment_format: one that carries the rendition.
         Raises:
             KeyError: no such rendition.
         """
-        return self._media_playlist(self.rendition(rendition_name), query)
+        return self._media_playlist(self.rendition(rendition_name), query, segment_format)
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -131,7 +148,10 @@ class Asset:
         return tuple(r for r in self.renditions if r.codec == family.codec.rfc6381)
 
     def multivariant(
-        self, query_for: Callable[[str], str] | None = None, family: Family = Family.AAC
+        self,
+        query_for: Callable[[str], str] | None = None,
+        family: Family = Family.AAC,
+        segment_format: SegmentFormat = SegmentFormat.FMP4,
     ) -> MultivariantPlaylist:
         """The multivariant playlist of a family; its URIs are relative to `/hls/{track_id}/`.
 
@@ -145,31 +165,37 @@ class Asset:
         """
         return MultivariantPlaylist(
             variants=tuple(
-                self._variant(rendition, query_for(rendition.name) if query_for else "")
+                self._variant(rendition, query_for(rendition.name) if query_for else "", segment_format)
                 for rendition in self.family(family)
-                if rendition.segments
+                if rendition.segments and segment_format.carries(rendition.codec, rendition.rate_hz)
             )
         )
 
-    def _media_playlist(self, rendition: AssetRendition, query: str) -> MediaPlaylist:
+    def _media_playlist(
+        self, rendition: AssetRendition, query: str, segment_format: SegmentFormat
+    ) -> MediaPlaylist:
         folder = f"{self.version}/{rendition.name}/"
         growing = self.state == "growing"
         return MediaPlaylist(
             kind=PlaylistType.EVENT if growing else PlaylistType.VOD,
             rate_hz=rendition.rate_hz,
-            map_uri=_with_query(folder + rendition.init.name, query),
+            map_uri=(
+                _with_query(folder + rendition.init.name, query)
+                if segment_format is SegmentFormat.FMP4
+                else None
+            ),
             segments=tuple(
                 PlaylistSegment(uri=_with_query(folder + segment.name, query), duration=segment.duration)
-                for segment in rendition.segments
+                for segment in segment_format.offered(rendition.segments)
             ),
             ended=not growing,
             # 4.4.3.1: it must not change while the list grows
             target_duration_at_least_s=GRID_TARGET_DURATION_S if growing else 1,
         )
 
-    def _variant(self, rendition: AssetRendition, query: str) -> Variant:
-        segments, rate_hz = rendition.segments, rendition.rate_hz
-        target_s = self._media_playlist(rendition, "").target_duration_s
+    def _variant(self, rendition: AssetRendition, query: str, segment_format: SegmentFormat) -> Variant:
+        segments, rate_hz = segment_format.offered(rendition.segments), rendition.rate_hz
+        target_s = self._media_playlist(rendition, "", segment_format).target_duration_s
         peak_bps = peak_bandwidth_bps(segments, target_s, rate_hz)
         average_bps = average_bandwidth_bps(segments, rate_hz)
         if self.state == "growing":
@@ -177,7 +203,7 @@ class Asset:
             peak_bps = max(peak_bps, rendition.bitrate_bps)
             average_bps = max(average_bps, rendition.bitrate_bps)
         return Variant(
-            uri=_with_query(f"stream_{rendition.name}.m3u8", query),
+            uri=_with_query(segment_format.playlist(rendition.name), query),
             bandwidth_bps=peak_bps,
             average_bandwidth_bps=average_bps,
             codecs=(rendition.codec,),

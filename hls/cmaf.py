@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hls.boxes import HEADER_BYTES, box, full_box
 from hls.codecs import CODINGS
@@ -95,6 +96,22 @@ def media_segment(
     # data_offset counts from the start of moof to the first sample; its field has a fixed width
     head = moof(data_offset=len(moof(data_offset=0)) + HEADER_BYTES)
     return _styp() + head + box(b"mdat", *(packet.data for packet in packets))
+
+
+@lru_cache(maxsize=1024)
+def framing_bytes(duration: int, codec: Codec = Codec.AAC) -> int:
+    """What a media segment that lasts `duration` samples has beside its coded frames.
+
+    Its size less this is that of the frames together: what a stored segment weighs in another container
+    follows from `asset.json`, so the framing of a version that is published never changes.
+
+    Raises:
+        ValueError: it lasts no time.
+    """
+    frame = codec.frame_samples
+    starts = range(0, duration, frame)
+    empty = [Packet(pts=start, duration=min(frame, duration - start), data=b"") for start in starts]
+    return len(media_segment(1, 0, empty, codec))
 
 
 def _ftyp() -> bytes:

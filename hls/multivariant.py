@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from hls.attributes import attribute_list, quoted_string, uri_line
-from hls.stored import StoredSegment
 from pipeline.grid import RATE_HZ
 
 
@@ -61,16 +61,24 @@ class MultivariantPlaylist:
         return "\n".join(lines) + "\n"
 
 
-def average_bandwidth_bps(segments: Sequence[StoredSegment], rate_hz: int = RATE_HZ) -> int:
+class Measured(Protocol):
+    """A segment of so many samples and bytes."""
+
+    @property
+    def duration(self) -> int: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+
+def average_bandwidth_bps(segments: Sequence[Measured], rate_hz: int = RATE_HZ) -> int:
     """Bits of all segments over their whole duration, rounded up; 0 for none (bis 4.1)."""
     return _bit_rate(
         sum(segment.bytes for segment in segments), sum(segment.duration for segment in segments), rate_hz
     )
 
 
-def peak_bandwidth_bps(
-    segments: Sequence[StoredSegment], target_duration_s: int, rate_hz: int = RATE_HZ
-) -> int:
+def peak_bandwidth_bps(segments: Sequence[Measured], target_duration_s: int, rate_hz: int = RATE_HZ) -> int:
     """The largest bit rate of any run of segments that lasts 0.5 to 1.5 target durations (bis 4.1).
 
     Rounded up. A track too short for such a run has no peak but its average.

@@ -11,8 +11,11 @@ from enum import StrEnum
 
 from hls.attributes import attribute_list, quoted_string, uri_line
 
-VERSION = 6
-"""bis 8: EXT-X-MAP without I-FRAMES-ONLY needs 6; a higher number would only shut clients out (6.2.1)."""
+VERSION = 3
+"""bis 8: decimal seconds in EXTINF need it; a higher number would only shut clients out (6.2.1)."""
+
+VERSION_WITH_MAP = 6
+"""bis 8: EXT-X-MAP without I-FRAMES-ONLY needs it."""
 
 MICROSECONDS = 1_000_000
 
@@ -34,7 +37,7 @@ class PlaylistSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPlaylist:
-    """A list of fMP4 segments with one init segment.
+    """A list of fMP4 segments with one init segment, or without one of segments that need none.
 
     `rate_hz` is what the durations count in. `target_duration_at_least_s` is for lists that grow: their
     TARGETDURATION must hold for segments that do not exist yet.
@@ -45,7 +48,7 @@ class MediaPlaylist:
 
     kind: PlaylistType
     rate_hz: int
-    map_uri: str
+    map_uri: str | None
     segments: tuple[PlaylistSegment, ...]
     ended: bool = True
     target_duration_at_least_s: int = 1
@@ -68,12 +71,13 @@ class MediaPlaylist:
         """
         lines = [
             "#EXTM3U",
-            f"#EXT-X-VERSION:{VERSION}",
+            f"#EXT-X-VERSION:{VERSION_WITH_MAP if self.map_uri else VERSION}",
             f"#EXT-X-TARGETDURATION:{self.target_duration_s}",
             "#EXT-X-MEDIA-SEQUENCE:0",
             f"#EXT-X-PLAYLIST-TYPE:{self.kind}",
-            f"#EXT-X-MAP:{attribute_list({'URI': quoted_string(self.map_uri)})}",
         ]
+        if self.map_uri:
+            lines.append(f"#EXT-X-MAP:{attribute_list({'URI': quoted_string(self.map_uri)})}")
         for segment in self.segments:
             lines += [f"#EXTINF:{_seconds(segment.duration, self.rate_hz)},", uri_line(segment.uri)]
         if self.ended:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
 from hls.family import Family
 from hls.playlist import PlaylistType
+from hls.segment_format import SegmentFormat
 
 CELL = 184_320
 
@@ -209,6 +210,42 @@ def test_a_growing_track_declares_at_least_what_the_encoder_was_asked_for() -> N
     assert (variant.bandwidth_bps, variant.average_bandwidth_bps) == (200_000, 200_000)
 
 
+def test_aac_is_offered_in_mpegts_beside_fmp4() -> None:
+    """One master for all of it, the same folder, whole frames, no init; what TS cannot carry is left out."""
+    assert WITH_OPUS.carried(SegmentFormat.TS) == ASSET.renditions
+    master = WITH_OPUS.multivariant(segment_format=SegmentFormat.TS)
+    assert [variant.uri for variant in master.variants] == ["stream_128k-ts.m3u8", "stream_192k-ts.m3u8"]
+    cut_short = replace(rendition(128), segments=(segment(0, 61_440), segment(1, 9_000, 30_000)))
+    playlist = replace(ASSET, renditions=(cut_short,)).media_playlist("128k", "k=1", SegmentFormat.TS)
+    assert playlist.map_uri is None
+    assert [(item.uri, item.duration) for item in playlist.segments] == [
+        ("v1/128k/0-0a1b2c3d.ts?k=1", CELL),
+        ("v1/128k/1-0a1b2c3d.ts?k=1", 30 * 1024),
+    ]
+
+
+def test_the_bandwidth_in_mpegts_is_that_of_its_own_bytes() -> None:
+    """hls.md 1.3: measured, container overhead in; 354 packets of 188 bytes for each of these two."""
+    lowest = ASSET.multivariant(segment_format=SegmentFormat.TS).variants[0]
+    assert lowest.bandwidth_bps == lowest.average_bandwidth_bps == 354 * 188 * 8 * 100 // 384 == 138_650
+
+
+def test_the_first_playlist_is_what_the_job_asked_for() -> None:
+    """Where that exists: Opus alone has no MPEG-TS."""
+    assert (WITH_OPUS.master, replace(WITH_OPUS, renditions=(OPUS,)).master) == (
+        "master.m3u8",
+        "master-opus.m3u8",
+    )
+    in_ts = replace(WITH_OPUS, segment_format=SegmentFormat.TS)
+    assert (in_ts.master, replace(in_ts, renditions=(OPUS,)).master) == ("master-ts.m3u8", "master-opus.m3u8")
+
+
+def test_an_asset_of_an_older_server_is_offered_in_fmp4() -> None:
+    read = json.loads(ASSET.to_json())
+    del read["segment_format"]
+    assert Asset.from_json(json.dumps(read).encode()) == ASSET
+
+
 def test_a_parser_reads_every_playlist() -> None:
     base = f"https://media.example/hls/{ASSET.track_id}/"
     master = m3u8.loads(ASSET.multivariant().render(), uri=f"{base}master.m3u8")
@@ -230,6 +267,7 @@ assets = st.builds(
     replace,
     st.just(ASSET),
     state=st.sampled_from(["growing", "complete"]),
+    segment_format=st.sampled_from(SegmentFormat),
     visibility=st.sampled_from(["public", "unlisted", "private"]),
     source_version=st.none() | st.integers(0, 2**60),
     duration_samples=st.integers(0, 2**50),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hls.boxes import walk
-from hls.cmaf import Track, init_segment, media_segment
+from hls.cmaf import Track, framing_bytes, init_segment, media_segment
 from pipeline.ladder import Codec
 from pipeline.media import Packet
 
@@ -193,6 +193,22 @@ def test_opus_packets_are_in_a_roll_group_of_80_ms(payload: Payload) -> None:
     packet = Packet(pts=0, duration=960, data=b"x")
     segment = media_segment(1, 0, [packet, packet], Codec.OPUS)
     assert payload(segment, "moof/traf/sgpd") == bytes.fromhex("01000000 726f6c6c 00000002 00000001 fffc")
+
+
+@pytest.mark.parametrize(("count", "last_duration"), [(2, 1024), (3, 400), (180, 1024)])
+def test_what_a_segment_has_beside_its_frames_follows_from_its_duration(
+    packets: Packets, count: int, last_duration: int
+) -> None:
+    coded = packets(count, last_duration)
+    segment = media_segment(9, 1_105_920, coded)
+    duration = sum(packet.trim_start + packet.duration for packet in coded)
+    assert len(segment) - framing_bytes(duration) == sum(len(packet.data) for packet in coded)
+
+
+@pytest.mark.parametrize(("duration", "size"), [(184_320, 902), (184_319, 1618), (1, 186)])
+def test_the_framing_of_what_is_published_never_changes(duration: int, size: int) -> None:
+    """The sizes of a stored track's frames are computed with it: another framing needs another function."""
+    assert framing_bytes(duration) == size
 
 
 def test_a_segment_without_packets_is_refused() -> None:

@@ -20,6 +20,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hls.cmaf import Track, init_segment
+from hls.mpegts import transport_segment
+from hls.packets import read_packets
 from hls.segmenter import Segment, Segmenter
 from pipeline.ladder import Codec
 from pipeline.media import Packet
@@ -124,6 +126,19 @@ def test_the_system_ffmpeg_decodes_all_of_it(sound: MakeSound, channels: int, co
     delay = lag(decoded, pcm)
     assert delay in (0, track.priming_samples)
     assert 0 <= decoded.shape[1] - delay - 200_000 < codec.frame_samples
+
+
+@pytest.mark.parametrize("program", [ffmpeg_5, ffmpeg_8])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_mpegts_is_the_priming_and_whole_frames_to_both(
+    sound: MakeSound, channels: int, program: Callable[[], str | Path]
+) -> None:
+    """It has no edit list: sample 0 of the source is heard 1024 samples after the first; no warning."""
+    track, packets, pcm = sound(200_000, channels)
+    segments = [transport_segment(s.number, read_packets(s.data)) for s in cut(track, packets)]
+    decoded = decode_with(program(), b"".join(segments), channels)
+    assert decoded.shape[1] == len(packets) * FRAME == -(-(FRAME + 200_000) // FRAME) * FRAME
+    assert lag(decoded, pcm) == FRAME
 
 
 @pytest.mark.parametrize("codec", CODECS)

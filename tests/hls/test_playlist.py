@@ -63,6 +63,14 @@ def test_the_version_is_the_lowest_that_fits_and_stands_once() -> None:
     assert VOD.render().count("#EXT-X-VERSION:6\n") == VOD.render().count("#EXT-X-VERSION") == 1
 
 
+def test_a_list_without_a_map_needs_version_3_alone() -> None:
+    """bis 8: decimal EXTINF; MPEG-TS has no init segment (bis 3.1.1)."""
+    text = replace(VOD, map_uri=None).render()
+    assert text.count("#EXT-X-VERSION:3\n") == text.count("#EXT-X-VERSION") == 1
+    assert "EXT-X-MAP" not in text
+    assert m3u8.loads(text).segments[0].init_section is None
+
+
 @pytest.mark.parametrize(
     "tag", ["TARGETDURATION", "MEDIA-SEQUENCE", "PLAYLIST-TYPE", "MAP", "ENDLIST", "VERSION"]
 )
