@@ -35,6 +35,7 @@ from media_server.storage.assets import Assets
 from media_server.storage.base import Storage
 from media_server.storage.cache import ByteCache
 from media_server.storage.local import LocalStorage
+from media_server.storage.renderings import Renderings
 
 log = structlog.get_logger()
 
@@ -73,7 +74,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
 
 def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> Parts:
     metrics = Metrics()
-    cache = ByteCache(opened.storage, settings.segment_cache_bytes)
+    cache = ByteCache(Renderings(opened.storage), settings.segment_cache_bytes)
     assets = Assets(opened.storage, cache)
     handler = Handler(
         settings=settings,

@@ -1,7 +1,8 @@
 """HLS: the multivariant playlists, one a codec, the media playlists, and their files.
 
 Owns: what is cached for how long, and that only files that are or were published are served. Playlists are
-rendered for each request, because each may carry signatures of its own. Source: RFC 8216 4 and 6.2.
+rendered for each request, because each may carry signatures of its own. What is AAC is there in MPEG-TS too,
+made of the stored segments. Source: RFC 8216 4 and 6.2.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from hls.asset import Asset
 from hls.family import Family
+from hls.segment_format import TRANSPORT_EXTENSION, TRANSPORT_MASTER, SegmentFormat, stored_name
 from media_server.auth.signing import folder_scope
 from media_server.endpoints.admission import Admission, admit
 from media_server.endpoints.conditional import Representation, respond, tag_of
@@ -25,6 +27,9 @@ PLAYLIST: Final = "application/vnd.apple.mpegurl"
 MEDIA: Final = "audio/mp4"
 """Init and media segments alike: fMP4 that holds audio alone."""
 
+TRANSPORT: Final = "video/mp2t"
+"""Of sound too (A 10.4); the operating system's list may know the extension as something else."""
+
 COMPLETE_FOR_S: Final = 5
 """A track that is taken down is gone from every cache within this time."""
 GROWING: Final = "no-cache"
@@ -34,7 +39,7 @@ READY_SOON_S: Final = 1.0
 _VERSION = re.compile(r"[0-9a-f]{16}")
 _RENDITION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _INIT = re.compile(r"init-[0-9a-f]{8}\.mp4")
-_SEGMENT = re.compile(r"(0|[1-9][0-9]{0,8})-[0-9a-f]{8}\.m4s")
+_SEGMENT = re.compile(r"(0|[1-9][0-9]{0,8})-[0-9a-f]{8}\.(?:m4s|ts)")
 
 
 async def master(request: Request) -> Response:
@@ -47,33 +52,51 @@ async def master_opus(request: Request) -> Response:
     return await _master(request, Family.OPUS)
 
 
-async def _master(request: Request, family: Family) -> Response:
+async def master_ts(request: Request) -> Response:
+    """GET /hls/{track_id}/master-ts.m3u8: the AAC ladder in MPEG-TS"""
+    return await _master(request, Family.AAC, SegmentFormat.TS)
+
+
+async def _master(
+    request: Request, family: Family, segment_format: SegmentFormat = SegmentFormat.FMP4
+) -> Response:
     track_id = request.path_params["track_id"]
     admission = await admit(request, track_id)
     asset = admission.asset
 
     def query_for(rendition: str) -> str:
-        return admission.query_for(f"/hls/{track_id}/stream_{rendition}.m3u8")
+        return admission.query_for(f"/hls/{track_id}/{segment_format.playlist(rendition)}")
 
     if family not in asset.families:
         raise NotFound("rendition_not_found", f"the track has no {family} rendition")
     if not any(rendition.segments for rendition in asset.family(family)):
         raise _not_yet()
-    return _playlist(request, admission, asset.multivariant(query_for, family).render())
+    return _playlist(request, admission, asset.multivariant(query_for, family, segment_format).render())
 
 
 async def media_playlist(request: Request) -> Response:
     """GET /hls/{track_id}/stream_{rendition}.m3u8"""
+    return await _media_playlist(request, SegmentFormat.FMP4)
+
+
+async def media_playlist_ts(request: Request) -> Response:
+    """GET /hls/{track_id}/stream_{rendition}-ts.m3u8"""
+    return await _media_playlist(request, SegmentFormat.TS)
+
+
+async def _media_playlist(request: Request, segment_format: SegmentFormat) -> Response:
     admission = await admit(request, request.path_params["track_id"])
     asset, name = admission.asset, request.path_params["rendition"]
     try:
-        segments = asset.rendition(name).segments
+        rendition = asset.rendition(name)
     except KeyError:
         raise NotFound("rendition_not_found", "the track has no such rendition") from None
-    if not segments:
+    if not segment_format.carries(rendition.codec, rendition.rate_hz):
+        raise NotFound("rendition_not_found", f"the rendition is not offered as {segment_format}")
+    if not rendition.segments:
         raise _not_yet()
     query = admission.query_for(folder_scope(asset.track_id, asset.version, name))
-    return _playlist(request, admission, asset.media_playlist(name, query).render())
+    return _playlist(request, admission, asset.media_playlist(name, query, segment_format).render())
 
 
 def _not_yet() -> Unavailable:
@@ -101,13 +124,15 @@ async def file(request: Request) -> Response:
     services, names = services_of(request), request.path_params
     admission = await admit(request, names["track_id"])
     body = await _stored(services, admission.asset, names["version"], names["rendition"], names["file"])
+    rendered = names["file"].endswith(TRANSPORT_EXTENSION)
     response = respond(
         request,
         Representation(
             body=body,
-            media_type=MEDIA,
-            # the name holds the content's hash, and it is the same whether the version is live or replaced
-            tag=names["file"],
+            media_type=TRANSPORT if rendered else MEDIA,
+            # the name holds the hash of what is stored, and it is the same whether the version is live or
+            # replaced; a later server may render the same otherwise
+            tag=tag_of(body) if rendered else names["file"],
             cache_control=admission.cache_control(IMMUTABLE),
             ranges=True,
         ),
@@ -149,7 +174,11 @@ def _is_listed(asset: Asset, rendition_name: str, name: str) -> bool:
         return False
     if found := _SEGMENT.fullmatch(name):
         number = int(found[1])
-        return number < len(rendition.segments) and rendition.segments[number].name == name
+        if name.endswith(TRANSPORT_EXTENSION) and not SegmentFormat.TS.carries(
+            rendition.codec, rendition.rate_hz
+        ):
+            return False
+        return number < len(rendition.segments) and rendition.segments[number].name == stored_name(name)
     return rendition.init.name == name
 
 
@@ -171,6 +200,23 @@ OPERATIONS: Final = (
         problems=(503,),
     ),
     Operation(
+        path=f"/hls/{{track_id}}/{TRANSPORT_MASTER}",
+        handler=master_ts,
+        summary="Multivariant playlist of the AAC renditions in MPEG-TS, for players without fMP4",
+        caller=Caller.PLAYBACK,
+        answers=(Answer(about="The renditions, lowest bit rate first", media_type=PLAYLIST),),
+        problems=(503,),
+    ),
+    # before the next, which would take `-ts` for a part of a name
+    Operation(
+        path="/hls/{track_id}/stream_{rendition}-ts.m3u8",
+        handler=media_playlist_ts,
+        summary="Media playlist of one AAC rendition in MPEG-TS",
+        caller=Caller.PLAYBACK,
+        answers=(Answer(about="The media segments", media_type=PLAYLIST),),
+        problems=(503,),
+    ),
+    Operation(
         path="/hls/{track_id}/stream_{rendition}.m3u8",
         handler=media_playlist,
         summary="Media playlist of one rendition",
@@ -185,7 +231,9 @@ OPERATIONS: Final = (
         caller=Caller.PLAYBACK,
         answers=(
             Answer(about="The segment", media_type=MEDIA),
+            Answer(about="The segment in MPEG-TS", media_type=TRANSPORT),
             Answer(status=206, about="One range of it", media_type=MEDIA),
+            Answer(status=206, about="One range of it in MPEG-TS", media_type=TRANSPORT),
         ),
         problems=(416,),
     ),

@@ -31,7 +31,7 @@ PATH_PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "session_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"},
     "version": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     "rendition": {"type": "string", "examples": ["128k"]},
-    "file": {"type": "string", "examples": ["init-0a1b2c3d.mp4", "0-0a1b2c3d.m4s"]},
+    "file": {"type": "string", "examples": ["init-0a1b2c3d.mp4", "0-0a1b2c3d.m4s", "0-0a1b2c3d.ts"]},
     "path": {"type": "string"},
 }
 
@@ -118,7 +118,7 @@ def _operation(operation: Operation, path: str, schemas: _Schemas) -> dict[str, 
         "summary": operation.summary,
         "parameters": [*_path_parameters(operation), *(_parameter(one) for one in operation.parameters)],
         "responses": {
-            **{str(answer.status): _answer(answer, schemas) for answer in operation.answers},
+            **_answers(operation, schemas),
             **{str(status): _problem(status) for status in _problems(operation)},
         },
         "security": [dict(one) for one in _security(operation)],
@@ -163,6 +163,15 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "description": parameter.about,
         "schema": dict(parameter.schema),
     }
+
+
+def _answers(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    """By status; what comes in one of several media types is described by the first."""
+    said: dict[str, Any] = {}
+    for answer in operation.answers:
+        one = said.setdefault(str(answer.status), _answer(answer, schemas))
+        one.get("content", {}).update(_answer(answer, schemas).get("content", {}))
+    return said
 
 
 def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:

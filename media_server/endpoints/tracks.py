@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from hls.asset import Asset
 from hls.family import Family
+from hls.segment_format import TRANSPORT_MASTER, SegmentFormat
 from media_server.endpoints.admission import admit, require_admin
 from media_server.endpoints.answer import JSON, json_answer, whole_number
 from media_server.endpoints.conditional import Representation, respond, tag_of
@@ -70,7 +71,10 @@ class TrackRendition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """A track as its listeners see it. `manifest_urls` has a playlist for each family of codecs there is."""
+    """A track as its listeners see it.
+
+    `manifest_urls` has a playlist for each family of codecs there is, and AAC's in MPEG-TS as `ts`.
+    """
 
     track_id: str
     title: str | None
@@ -89,10 +93,6 @@ class Track:
     warnings: tuple[str, ...]
 
 
-def manifest_url(track_id: str, family: Family) -> str:
-    return f"/hls/{track_id}/{family.master}"
-
-
 def cover_url(track_id: str) -> str:
     return f"/tracks/{track_id}/cover"
 
@@ -106,15 +106,17 @@ def in_list(track: TrackSummary) -> TrackInList:
         duration_seconds=round(track.duration_s, 3),
         created_at=track.created_at,
         renditions=track.renditions,
-        stream_manifest_url=manifest_url(track.track_id, _first_family(track.renditions)),
+        stream_manifest_url=f"/hls/{track.track_id}/{_master(track)}",
         cover_url=cover_url(track.track_id) if track.has_cover else None,
     )
 
 
-def _first_family(renditions: tuple[str, ...]) -> Family:
+def _master(track: TrackSummary) -> str:
     """What to play of a track of which only the names of its renditions are known."""
-    codecs = {RUNGS[name].codec for name in renditions if name in RUNGS}
-    return next((family for family in Family if family.codec in codecs), Family.AAC)
+    if track.segment_format is SegmentFormat.TS:
+        return TRANSPORT_MASTER
+    codecs = {RUNGS[name].codec for name in track.renditions if name in RUNGS}
+    return next((family for family in Family if family.codec in codecs), Family.AAC).master
 
 
 def in_detail(asset: Asset) -> Track:
@@ -145,13 +147,20 @@ def in_detail(asset: Asset) -> Track:
             for rendition in asset.renditions
         ),
         stream_manifest_url=manifest_path(asset),
-        manifest_urls={str(family): manifest_url(asset.track_id, family) for family in asset.families},
+        manifest_urls=_manifest_urls(asset),
         waveform_url=f"/tracks/{asset.track_id}/waveform.json" if asset.waveform else None,
         cover_url=cover_url(asset.track_id) if asset.cover else None,
         visibility=asset.visibility,
         created_at=asset.created_at,
         warnings=asset.warnings,
     )
+
+
+def _manifest_urls(asset: Asset) -> dict[str, str]:
+    masters = {str(family): family.master for family in asset.families}
+    if asset.carried(SegmentFormat.TS):
+        masters[str(SegmentFormat.TS)] = TRANSPORT_MASTER
+    return {name: f"/hls/{asset.track_id}/{master}" for name, master in masters.items()}
 
 
 def _rounded(value: float | None) -> float | None:

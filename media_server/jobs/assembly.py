@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
+from hls.segment_format import SegmentFormat
 from hls.segmenter import Segment, init_name
 from media_server.errors import Unavailable
 from media_server.jobs.events import Drawn, Event, Finished, Initialised, Planned, Probed, SegmentMade
@@ -194,6 +195,7 @@ class Assembly:
             waveform=self._drawn.get("waveform"),
             cover=self._drawn.get("cover"),
             warnings=self._finished.warnings,
+            segment_format=SegmentFormat(request.options.segment_format),
         )
 
     def _in_order(self) -> list[tuple[str, _Rung]]:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasGenerator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasGenerator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from media_server.errors import Conflict
 from media_server.ids import canonical_uuid
-from pipeline.ladder import DEFAULT_LADDER, RUNGS
+from pipeline.ladder import DEFAULT_LADDER, RUNGS, Codec
 
 MAX_VERSION = 2**63 - 1
 """The largest integer that the message and the record of a job can carry."""
@@ -78,11 +78,20 @@ class LoudnessOptions(_Foreign):
 
 
 class Options(_Foreign):
-    """What to make of the source."""
+    """What to make of the source.
+
+    `segment_format` says which of the playlists of AAC is offered first; nothing else is made of the source.
+    """
 
     ladder: tuple[RenditionName, ...] = Field(DEFAULT_LADDER, min_length=1, max_length=16)
     loudness: LoudnessOptions = LoudnessOptions()
-    segment_format: Literal["fmp4"] = "fmp4"
+    segment_format: Literal["fmp4", "ts"] = "fmp4"
+
+    @model_validator(mode="after")
+    def _has_what_ts_carries(self) -> Self:
+        if self.segment_format == "ts" and all(RUNGS[name].codec is not Codec.AAC for name in self.ladder):
+            raise ValueError("segment_format ts carries AAC, of which the ladder names no rendition")
+        return self
 
 
 class JobRequest(_Foreign):

@@ -10,6 +10,7 @@ import asyncio
 import m3u8
 
 from hls.asset import Asset
+from hls.segment_format import SegmentFormat
 from media_server.errors import Conflict, NotFound, Unavailable
 from media_server.jobs.amendments import applied, load
 from media_server.jobs.assembly import Assembly, File
@@ -90,10 +91,14 @@ def check_playlists(asset: Asset) -> None:
         listed += [variant.uri for variant in multivariant.playlists]
     if listed != [f"stream_{rendition.name}.m3u8" for rendition in asset.renditions]:
         raise Unavailable("bad_playlist", "the multivariant playlists do not list the renditions")
-    for rendition in asset.renditions:
-        media = m3u8.loads(asset.media_playlist(rendition.name).render())
-        if not media.is_endlist or len(media.segments) != len(rendition.segments):
-            raise Unavailable("bad_playlist", f"the playlist of {rendition.name} does not list its segments")
+    for segment_format in SegmentFormat:
+        for rendition in asset.carried(segment_format):
+            playlist = asset.media_playlist(rendition.name, segment_format=segment_format)
+            media = m3u8.loads(playlist.render())
+            if not media.is_endlist or len(media.segments) != len(rendition.segments):
+                raise Unavailable(
+                    "bad_playlist", f"the playlist of {rendition.name} does not list its segments"
+                )
 
 
 def summary_of(asset: Asset) -> TrackSummary:
@@ -108,4 +113,5 @@ def summary_of(asset: Asset) -> TrackSummary:
         created_at=asset.created_at,
         renditions=tuple(rendition.name for rendition in asset.renditions),
         has_cover=asset.cover is not None,
+        segment_format=asset.segment_format,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hls.asset import Asset, AssetRendition
-from hls.family import Family
 from media_server.jobs.job import JobError
 
 
@@ -47,8 +46,8 @@ def completed(asset: Asset, base_url: str) -> dict[str, Any]:
 
 
 def manifest_path(asset: Asset) -> str:
-    """Of the playlist to play where nobody asks for another: that of the first family there is."""
-    return f"/hls/{asset.track_id}/{next(iter(asset.families), Family.AAC).master}"
+    """Of the playlist to play where nobody asks for another."""
+    return f"/hls/{asset.track_id}/{asset.master}"
 
 
 def codec_name(rendition: AssetRendition) -> str:

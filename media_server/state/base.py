@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import orjson
 from pydantic import TypeAdapter
 
+from hls.segment_format import SegmentFormat
 from media_server.errors import BadRequest
 from media_server.jobs.job import Job, JobState
 
@@ -39,6 +40,7 @@ class TrackSummary:
     created_at: str
     renditions: tuple[str, ...]
     has_cover: bool
+    segment_format: SegmentFormat = SegmentFormat.FMP4
 
 
 @dataclass(frozen=True, slots=True)

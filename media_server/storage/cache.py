@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
-
-from media_server.storage.base import Storage
+from typing import Generic, Protocol, TypeVar
 
 Value = TypeVar("Value")
+
+
+class Readable(Protocol):
+    """What the cache lies over: a storage, or what is made of its objects."""
+
+    async def get(self, key: str) -> bytes: ...
 
 
 class SharedReads(Generic[Value]):
@@ -66,7 +70,7 @@ class ByteCache:
     `hits` and `misses` count requests; every miss is a read of the storage.
     """
 
-    def __init__(self, storage: Storage, max_bytes: int) -> None:
+    def __init__(self, storage: Readable, max_bytes: int) -> None:
         self.hits = 0
         self.misses = 0
         self.size_bytes = 0

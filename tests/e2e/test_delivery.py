@@ -119,7 +119,7 @@ def test_a_track_tells_of_itself(server: Server, track_id: str) -> None:
     assert [rendition["name"] for rendition in track["renditions"]] == ["128k", "192k", "320k", "opus-128"]
     assert track["loudness"]["target_lufs"] == -14.0
     assert server.get(track["stream_manifest_url"]).status_code == 200
-    assert list(track["manifest_urls"]) == ["aac", "opus"]
+    assert list(track["manifest_urls"]) == ["aac", "opus", "ts"]
     assert {server.get(url).status_code for url in track["manifest_urls"].values()} == {200}
     assert server.get(track["waveform_url"]).status_code == 200
     listed = server.get("/tracks").json()["tracks"]

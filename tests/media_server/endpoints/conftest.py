@@ -35,6 +35,7 @@ from media_server.state.local import LocalState
 from media_server.storage.assets import Assets, version_prefix
 from media_server.storage.cache import ByteCache
 from media_server.storage.memory import MemoryStorage
+from media_server.storage.renderings import Renderings
 from pipeline.encode import Encoder
 from pipeline.ladder import ladder_for
 from pipeline.media import Block
@@ -235,7 +236,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Server]]:
     def begin(**values: Any) -> Server:
         settings = Settings(data_dir=folders.data_dir, **values)
         storage = MemoryStorage()
-        cached = ByteCache(storage, settings.segment_cache_bytes)
+        cached = ByteCache(Renderings(storage), settings.segment_cache_bytes)
         server = Server(
             Services(
                 settings=settings,

@@ -229,6 +229,7 @@ async def test_what_the_live_version_does_not_list_is_not_served(server: Any) ->
 HOSTILE_NAMES = [
     "..", "%2e%2e", "%252e%252e", "..%2f..", "..%5c..", "a%00b", "%2fetc", "x" * 4096, "128k%20", "ÄÖ",
     "128K", "asset.json", "0-abcdef01.M4S", "00-abcdef01.m4s", "-1-abcdef01.m4s", "0-abcdef01.m4s%0a",
+    "0-abcdef01.TS", "00-abcdef01.ts", "0-abcdef01.ts%0a", "0-abcdef01..ts",
     "init-abcdef01.mp4%0a",
 ]  # fmt: skip
 

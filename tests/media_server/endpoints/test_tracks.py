@@ -69,7 +69,10 @@ async def test_a_track_by_itself(server: Any) -> None:
             {"name": "192k", "bitrate": 192000, **rendition},
         ],
         "stream_manifest_url": f"/hls/{asset.track_id}/master.m3u8",
-        "manifest_urls": {"aac": f"/hls/{asset.track_id}/master.m3u8"},
+        "manifest_urls": {
+            "aac": f"/hls/{asset.track_id}/master.m3u8",
+            "ts": f"/hls/{asset.track_id}/master-ts.m3u8",
+        },
         "waveform_url": f"/tracks/{asset.track_id}/waveform.json",
         "cover_url": f"/tracks/{asset.track_id}/cover",
         "visibility": "public",
@@ -84,6 +87,7 @@ async def test_a_track_links_to_a_playlist_of_each_codec(server: Any) -> None:
     assert track["manifest_urls"] == {
         "aac": f"/hls/{asset.track_id}/master.m3u8",
         "opus": f"/hls/{asset.track_id}/master-opus.m3u8",
+        "ts": f"/hls/{asset.track_id}/master-ts.m3u8",
     }
     assert track["stream_manifest_url"] == track["manifest_urls"]["aac"]
     assert track["renditions"][-1]["codec"] == "opus"

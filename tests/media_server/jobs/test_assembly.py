@@ -149,3 +149,15 @@ def test_nothing_is_whole_before_it_is_finished() -> None:
     parts.take(plan(), b"")
     with pytest.raises(Unavailable):
         _ = parts.asset
+
+
+@pytest.mark.parametrize("segment_format", ["fmp4", "ts"])
+def test_the_asset_says_what_is_to_be_offered_first(segment_format: str) -> None:
+    """The files are the same: nothing is stored for MPEG-TS."""
+    options = {"segment_format": segment_format}
+    request = JobRequest.model_validate({"track_id": TRACK, "source": {"path": "a"}, "options": options})
+    identity = Identity(job_id="j", created_at="c", order="o", source_sha256="0" * 64, source_bytes=1)
+    parts = Assembly(request, identity)
+    assert finished(parts) == finished(assembly())
+    assert parts.asset.segment_format == segment_format
+    assert parts.asset.master == {"fmp4": "master.m3u8", "ts": "master-ts.m3u8"}[segment_format]

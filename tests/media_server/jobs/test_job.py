@@ -82,7 +82,8 @@ def test_a_source_is_exactly_one_place(fields: dict[str, str], kind: str) -> Non
 @pytest.mark.parametrize(
     "options",
     [{"ladder": []}, {"ladder": ["999k"]}, {"loudness": {"mode": "loud"}}, {"loudness": {"target_lufs": 1}},
-     {"loudness": {"ceiling_dbtp": -21}}, {"segment_format": "avi"}],
+     {"loudness": {"ceiling_dbtp": -21}}, {"segment_format": "avi"},
+     {"segment_format": "ts", "ladder": ["opus-128"]}],
 )  # fmt: skip
 def test_options_outside_the_list_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
