@@ -6,6 +6,8 @@ knows what differs between coders, `boxes` the syntax). What was stored of them 
 joins the renditions of a published track, is kept as JSON, and renders the text players ask for: one
 `playlist` a rendition and, for each `family` of codecs, one `multivariant` over them. `packets` goes the
 other way: coded packets out of stored segments, by index and by time, for transports that send packets.
+One of these is `mpegts` (its frames wrapped by `adts`): a stored segment rendered for players that know no
+fMP4; a `segment_format` says what it is called and how large it is before anyone renders it.
 
 Everything is a value or a stage: no I/O, no clock, no settings; the same input gives the same bytes.
 Durations are integer samples; seconds appear only where a playlist is printed.

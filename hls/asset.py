@@ -189,13 +189,18 @@ class Asset:
                 for segment in segment_format.offered(rendition.segments)
             ),
             ended=not growing,
-            # 4.4.3.1: it must not change while the list grows
-            target_duration_at_least_s=GRID_TARGET_DURATION_S if growing else 1,
+            target_duration_at_least_s=self._least_target_duration_s,
         )
+
+    @property
+    def _least_target_duration_s(self) -> int:
+        """bis 4.4.3.1: it must not change while the list grows."""
+        return GRID_TARGET_DURATION_S if self.state == "growing" else 1
 
     def _variant(self, rendition: AssetRendition, query: str, segment_format: SegmentFormat) -> Variant:
         segments, rate_hz = segment_format.offered(rendition.segments), rendition.rate_hz
-        target_s = self._media_playlist(rendition, "", segment_format).target_duration_s
+        longest = max(segment.duration for segment in segments)
+        target_s = max(self._least_target_duration_s, target_duration_s(longest, rate_hz))
         peak_bps = peak_bandwidth_bps(segments, target_s, rate_hz)
         average_bps = average_bandwidth_bps(segments, rate_hz)
         if self.state == "growing":

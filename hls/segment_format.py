@@ -6,7 +6,6 @@ of both lie in one folder and under the same hash, so that one signature opens b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,15 +39,14 @@ class SegmentFormat(StrEnum):
         """The file name of a rendition's media playlist."""
         return f"stream_{rendition}{'-ts' if self is SegmentFormat.TS else ''}.m3u8"
 
-    def offered(self, segments: Iterable[StoredSegment]) -> tuple[OfferedSegment, ...]:
+    def offered(self, segments: tuple[StoredSegment, ...]) -> tuple[StoredSegment | RenderedSegment, ...]:
         """The segments of a rendition that it carries, as they are in it."""
-        offer = _transport if self is SegmentFormat.TS else _stored
-        return tuple(offer(segment) for segment in segments)
+        return segments if self is SegmentFormat.FMP4 else tuple(map(_in_transport, segments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfferedSegment:
-    """A segment as a player gets it; `duration` counts samples at its rendition's rate."""
+class RenderedSegment:
+    """A segment that is made of a stored one; `duration` counts samples at its rendition's rate."""
 
     name: str
     duration: int
@@ -61,16 +59,12 @@ def stored_name(name: str) -> str:
     return name if base == name else base + STORED_EXTENSION
 
 
-def _stored(segment: StoredSegment) -> OfferedSegment:
-    return OfferedSegment(name=segment.name, duration=segment.duration, bytes=segment.bytes)
-
-
-def _transport(segment: StoredSegment) -> OfferedSegment:
+def _in_transport(segment: StoredSegment) -> RenderedSegment:
     """Whole frames: nothing in MPEG-TS shortens the last one."""
     frame_samples = Codec.AAC.frame_samples
     frames = -(-segment.duration // frame_samples)
     frame_bytes = segment.bytes - framing_bytes(segment.duration)
-    return OfferedSegment(
+    return RenderedSegment(
         name=segment.name.removesuffix(STORED_EXTENSION) + TRANSPORT_EXTENSION,
         duration=frames * frame_samples,
         bytes=mpegts.size_bytes(frame_bytes, frames),

@@ -9,7 +9,7 @@ import pytest
 
 from hls.mpegts import transport_segment
 from hls.packets import read_packets
-from hls.segment_format import OfferedSegment, SegmentFormat, stored_name
+from hls.segment_format import SegmentFormat, stored_name
 from hls.segmenter import Segment, Segmenter
 from hls.stored import StoredSegment
 
@@ -32,7 +32,7 @@ def test_the_size_in_mpegts_is_known_from_what_is_stored(sound: Sound, samples: 
     """bis 4.1: BANDWIDTH is true for the bytes that are sent; EXTINF for the whole frames in them."""
     for segment in cut(*sound(samples, channels)[:2]):
         packets = read_packets(segment.data)
-        [offered] = SegmentFormat.TS.offered([stored(segment)])
+        [offered] = SegmentFormat.TS.offered((stored(segment),))
         assert offered.bytes == len(transport_segment(segment.number, packets))
         assert offered.duration == 1024 * len(packets)
         assert offered.name == segment.name.replace(".m4s", ".ts")
@@ -40,8 +40,7 @@ def test_the_size_in_mpegts_is_known_from_what_is_stored(sound: Sound, samples: 
 
 def test_fmp4_is_offered_as_it_is_stored() -> None:
     segment = StoredSegment(name="0-0a1b2c3d.m4s", duration=5_000, bytes=700, sha256="0a" * 32)
-    [offered] = SegmentFormat.FMP4.offered([segment])
-    assert offered == OfferedSegment(name="0-0a1b2c3d.m4s", duration=5_000, bytes=700)
+    assert SegmentFormat.FMP4.offered((segment,)) == (segment,)
 
 
 def test_a_segment_is_stored_once_whatever_it_is_asked_for_as() -> None:

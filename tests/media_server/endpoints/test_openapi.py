@@ -97,6 +97,13 @@ async def test_bodies_are_described_by_the_models_that_read_them(server: Any) ->
     assert set(taken) == {"application/json", "multipart/form-data"}
 
 
+async def test_a_segment_is_described_in_both_of_its_formats(server: Any) -> None:
+    document = await document_of(server)
+    segment = document["paths"]["/hls/{track_id}/{version}/{rendition}/{file}"]["get"]
+    for status in ("200", "206"):
+        assert set(segment["responses"][status]["content"]) == {"audio/mp4", "video/mp2t"}
+
+
 async def test_refusals_are_problems(server: Any) -> None:
     document = await document_of(server)
     segment = document["paths"]["/hls/{track_id}/{version}/{rendition}/{file}"]["get"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import orjson
+from dataclasses import replace
 
+import orjson
+from presentations import song
+
+from hls.segment_format import SegmentFormat
 from media_server.jobs import report
 from media_server.jobs.job import JobError
 from media_server.jobs.publish import live_asset
@@ -44,6 +48,14 @@ async def test_a_track_of_opus_alone_is_played_from_its_own_master(embedded, son
     told = report.completed(await live_asset(embedded.storage, TRACK), "")
     assert told["stream_manifest_url"] == f"/hls/{TRACK}/master-opus.m3u8"
     assert [rendition["name"] for rendition in told["renditions"]] == ["opus-128"]
+
+
+def test_the_playlist_is_in_the_format_that_the_job_asked_for() -> None:
+    """contract, options: segment_format."""
+    for segment_format, master in ((SegmentFormat.FMP4, "master.m3u8"), (SegmentFormat.TS, "master-ts.m3u8")):
+        asset = replace(song(), segment_format=segment_format)
+        told = report.completed(asset, "https://media.example")
+        assert told["stream_manifest_url"] == f"https://media.example/hls/{asset.track_id}/{master}"
 
 
 def test_a_failed_job_tells_its_code_and_the_limits() -> None:
