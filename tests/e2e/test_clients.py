@@ -37,18 +37,22 @@ every_stored_track = pytest.mark.parametrize("track", [name for name in CHANNELS
 
 @pytest.fixture(scope="module")
 def masters(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The addresses of a stereo and of a mono track's multivariant playlists: AAC, Opus, and MPEG-TS."""
+    """The addresses of a stereo and of a mono track's multivariant playlists: AAC, Opus, and MPEG-TS.
+
+    The last is the one that a job with `segment_format` tells.
+    """
     folder = tmp_path_factory.mktemp("sources")
     jobs = {}
     for track, channels in (("stereo", 2), ("mono", 1)):
         path = folder / f"{track}.flac"
         signals.write(path, signals.music(DURATIONS_S[track], 44_100, channels), 44_100, "flac")
-        jobs[track] = server.upload(path, title=track)["job_id"]
+        options = {"segment_format": "ts" if track == "stereo" else "fmp4"}
+        jobs[track] = server.upload(path, title=track, options=options)["job_id"]
     ended = {track: server.wait_for(job_id) for track, job_id in jobs.items()}
     assert {job["status"] for job in ended.values()} == {"completed"}, ended
     aac = {track: server.master_url(job["track_id"]) for track, job in ended.items()}
     opus = {f"{track}-opus": url.replace("master", "master-opus") for track, url in aac.items()}
-    return aac | opus | {"stereo-ts": aac["stereo"].replace("master", "master-ts")}
+    return aac | opus | {"stereo-ts": ended["stereo"]["result"]["stream_manifest_url"]}
 
 
 def require(*programs: str) -> None:
