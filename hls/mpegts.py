@@ -52,8 +52,8 @@ FRAMES_A_PES = 30
 """0.64 s: 2.7.4 allows 0.7 s without a PTS. One frame a PES would double a low bit rate."""
 
 CLOCKS_A_PES = 8
-"""At most 0.1 s apart (2.7.2) where a PES has 26 packets, 61 kbit/s; nearer to silence 0.15 s, or in every
-packet where there are fewer than that."""
+"""At most 0.1 s apart (2.7.2) where a PES has 26 packets or more, 61 kbit/s. Nearer to silence, with 9 to 25,
+at most 0.15 s; with fewer each packet has one."""
 
 PES_HEADER_BYTES = 14
 PES_LENGTH_COUNTS = 8  # of the header, what follows PES_packet_length
@@ -103,7 +103,9 @@ def _whole_cycles(packets: int) -> int:
 def _places(groups: Sequence[Sequence[CodedPacket]]) -> list[tuple[int, int]]:
     """The packets [first, end) of each PES, counted from the first of audio.
 
-    Counted from the end: what fills the last cycle goes to the first PES, which is long enough to spread.
+    Each has room: what is reserved from it on, less what is reserved behind it, is short of its own share by
+    less than a packet, and that much was granted. Counted from the end, so that what fills the last cycle
+    goes to the first PES, which is long enough to be spread.
     """
     sizes = [sum(len(frame.data) for frame in group) for group in groups]
     reserved = [
