@@ -5,10 +5,12 @@ Deterministic: the same call gives the same samples. PCM is float32 of the shape
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal, get_args
 
 import av
 import numpy as np
@@ -26,6 +28,9 @@ LOSSY = {
     "opus": ("libopus", "ogg", "flt", 128_000),
 }
 """Encoder, container, sample format and bit rate."""
+
+WholeSignal = Literal["wander", "quiet", "full scale", "silence"]
+WHOLE_SIGNALS: tuple[WholeSignal, ...] = get_args(WholeSignal)
 
 SOUNDFILE = {"wav": "WAV", "flac": "FLAC", "aiff": "AIFF", "ogg": "OGG"}
 
@@ -123,6 +128,29 @@ def music(duration_s: float, rate_hz: int = 48_000, channels: int = 2, *, peak: 
     return (mixed * (peak / max(np.abs(mixed).max(initial=0.0), 1e-9))).astype(np.float32)
 
 
+def whole(kind: WholeSignal, samples: int, *, channels: int = 2) -> NDArray[np.int16]:
+    """16-bit PCM by integer arithmetic alone, the same on every machine; channels differ."""
+    i = np.arange(samples)
+    lanes = []
+    for channel in range(channels):
+        wander = ((i * i * 7_919 + i * 104_729 * (channel + 1)) >> 3) % 65_536 - 32_768
+        match kind:
+            case "wander":
+                lanes.append(wander)
+            case "quiet":
+                lanes.append(wander // 100)
+            case "full scale":
+                lanes.append(np.where(i // (100 + 57 * channel) % 2, -32_768, 32_767))
+            case "silence":
+                lanes.append(0 * i)
+    return np.array(lanes, np.int16)
+
+
+def as_float(pcm: NDArray[np.int16]) -> Pcm:
+    """16-bit PCM as a decoder gives it."""
+    return pcm.astype(np.float32) / np.float32(32_768)
+
+
 def blocks(pcm: Pcm, size: int = 16_384) -> list[Block]:
     """The signal as a decoder gives it: in order, without a hole, the last one shorter."""
     return [Block(pts=start, pcm=pcm[:, start : start + size]) for start in range(0, pcm.shape[1], size)]
@@ -190,6 +218,14 @@ def picture(width: int, height: int) -> bytes:
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "rgb24", Fraction(1, 1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def pixels(data: bytes) -> NDArray[np.uint8]:
+    """The pixels of a picture file, shape (height, width, 4): red, green, blue, opacity."""
+    with av.open(io.BytesIO(data)) as opened:
+        frame = next(opened.decode(video=0))
+        assert isinstance(frame, av.VideoFrame)
+        return np.asarray(frame.to_ndarray(format="rgba"))
 
 
 def picture_header(width: int, height: int) -> bytes:

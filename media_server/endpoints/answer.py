@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -12,6 +12,8 @@ from starlette.responses import Response
 from media_server.errors import BadRequest
 
 JSON: Final = "application/json"
+
+Choice = TypeVar("Choice")
 
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -33,3 +35,15 @@ def whole_number(request: Request, name: str, *, default: int, least: int = 1, m
     if not least <= number <= most:
         raise BadRequest("bad_parameter", f"{name} must be a whole number from {least} to {most}")
     return number
+
+
+def one_of(request: Request, name: str, choices: Mapping[str, Choice], *, default: str) -> Choice:
+    """What the query's word stands for.
+
+    Raises:
+        BadRequest: `bad_parameter`, it is none of the choices.
+    """
+    word = request.query_params.get(name, default)
+    if word not in choices:
+        raise BadRequest("bad_parameter", f"{name} must be one of {', '.join(choices)}")
+    return choices[word]

@@ -23,6 +23,7 @@ from media_server.endpoints import (
     system,
     takedown,
     tracks,
+    waveforms,
     whep,
 )
 from media_server.endpoints.middleware import edge
@@ -40,6 +41,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
         *hls.OPERATIONS,
         *tracks.OPERATIONS,
         *drawings.OPERATIONS,
+        *waveforms.OPERATIONS,
         *audio.OPERATIONS,
         *whep.OPERATIONS,
         # before the jobs by id, which would take `events` for one

@@ -20,7 +20,7 @@ from media_server.jobs.events import Drawn, Event, Finished, Initialised, Planne
 from media_server.jobs.job import JobRequest
 from pipeline.ladder import RUNGS
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Raised whenever the same source and options would give other bytes."""
 
 INIT_TYPE = "audio/mp4"

@@ -95,7 +95,7 @@ def produce(order: Order) -> Iterator[Message]:
     silent = ("silent",) if analysis.true_peak_dbtp is None else ()
     warnings = (*reader.warnings, *cover_warnings, *silent)
     yield _planned(analysis, plan, warnings), b""
-    yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat()
+    yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
     yield from _encode(order, analysis, plan)
     yield Finished(warnings=warnings), b""
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from media_server.errors import LimitExceeded, Malformed, MediaError, Unavailable, Unsupported
 
-MAX_MESSAGE_BYTES = 64 << 20
-"""The largest payload is the waveform of the longest track (about 6 MB)."""
+MAX_MESSAGE_BYTES = 256 << 20
+"""The largest payload is the waveform: 33 MB for four hours of stereo, 195 MB for a day of it."""
 
 _KINDS: dict[str, type[MediaError]] = {
     "malformed": Malformed,

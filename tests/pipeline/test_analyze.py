@@ -23,4 +23,4 @@ def test_the_cut_of_the_blocks_changes_nothing(channels: int) -> None:
     assert one.samples == other.samples == 192_000
     assert one.loudness == other.loudness
     assert one.true_peak_dbtp == pytest.approx(other.true_peak_dbtp, abs=1e-4)
-    assert one.waveform.to_dat() == other.waveform.to_dat()
+    assert one.waveform.to_dat(16) == other.waveform.to_dat(16)

@@ -86,7 +86,7 @@ def made(seed: int = 1, ladder: tuple[str, ...] = ("128k", "192k")) -> tuple[Ass
         )
     meter = WaveformMeter(2)
     meter.push(Block(pts=0, pcm=pcm))
-    waveform, cover = meter.result().to_dat(), signals.picture(64, 64)
+    waveform, cover = meter.result().to_dat(16), signals.picture(64, 64)
     files["waveform.dat"] = (waveform, "application/octet-stream")
     files["cover.png"] = (cover, "image/png")
     asset = Asset(

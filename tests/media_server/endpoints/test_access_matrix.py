@@ -228,6 +228,8 @@ def routes_of(asset: Any, track_id: str) -> dict[str, tuple[str, str, str]]:
         "track": f"/tracks/{track_id}",
         "waveform.json": f"/tracks/{track_id}/waveform.json",
         "waveform.dat": f"/tracks/{track_id}/waveform.dat",
+        "waveform.png": f"/tracks/{track_id}/waveform.png",
+        "waveform.svg": f"/tracks/{track_id}/waveform.svg",
         "cover": f"/tracks/{track_id}/cover",
         "progressive": f"/tracks/{track_id}/audio.m4a",
     }

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import signals
+import soundfile
+from oracles import audiowaveform
 
 from media_server.jobs import cage
 from media_server.jobs.child import Order, produce
@@ -50,12 +52,14 @@ def test_the_story_is_told_in_the_order_of_the_work(tmp_path: Path) -> None:
         assert (after.number, after.pts) == (before.number + 1, before.pts + before.duration)
 
 
-def test_the_waveform_covers_the_whole_track(tmp_path: Path) -> None:
+def test_the_waveform_of_a_16_bit_source_is_audiowaveforms_of_the_file_itself(tmp_path: Path) -> None:
+    """At 48 kHz nothing lies between: the float Blocks give back the file's samples."""
+    case = next(c for c in audiowaveform.CASES if (c.signal, c.samples, c.split) == ("wander", 5_000, True))
     path = tmp_path / "a.wav"
-    signals.write(path, signals.music(3, 48_000, 1), 48_000, "wav")
+    soundfile.write(path, case.pcm.T, 48_000, subtype="PCM_16")
     (dat,) = [data for event, data in told(path) if isinstance(event, Drawn)]
-    waveform = Waveform.from_dat(dat)
-    assert len(waveform.minimum) == -(-3 * 48_000 // waveform.samples_per_pixel)
+    split = Waveform.from_dat(dat).split().rescaled(case.zoom).to_dat(case.bits)
+    assert audiowaveform.digest(split) == audiowaveform.golden()[str(case)][0]
 
 
 @pytest.mark.parametrize(("normalize", "reason"), [(True, "target"), (False, "off")])
