@@ -20,7 +20,8 @@ from media_server.jobs import runner
 from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
 from media_server.jobs.events import Progress as Told
-from media_server.jobs.job import JobRequest, LoudnessOptions, Options, Source, now_rfc3339
+from media_server.jobs.job import EqualizerOptions, JobRequest, LoudnessOptions, Options, Source, now_rfc3339
+from pipeline.equalizer import PRESETS
 from pipeline.ladder import DEFAULT_LADDER, RUNGS
 
 MAX_DURATION_S = 86_400.0
@@ -37,6 +38,7 @@ def transcode(
     target_lufs: Annotated[float, typer.Option(min=-70, max=0, help="Integrated loudness to reach.")] = -14.0,
     ceiling_dbtp: Annotated[float, typer.Option(min=-20, max=0, help="True peak not to pass.")] = -1.0,
     normalize: Annotated[bool, typer.Option(help="Bring the track to the target by gain.")] = True,
+    eq: Annotated[str | None, typer.Option(help=f"A preset of the equalizer: {', '.join(PRESETS)}.")] = None,
 ) -> None:
     """Make multi-bitrate HLS of IN in OUT: its masters, playlists, segments and waveform.
 
@@ -46,11 +48,14 @@ def transcode(
     unknown = [name for name in names if name not in RUNGS]
     if unknown or not names:
         stop(f"--ladder names {', '.join(unknown) or 'nothing'}, known are {', '.join(RUNGS)}")
+    if eq is not None and eq not in PRESETS:
+        stop(f"--eq names {eq}, known are {', '.join(PRESETS)}")
     options = Options(
         ladder=names,
         loudness=LoudnessOptions(
             mode="track" if normalize else "off", target_lufs=target_lufs, ceiling_dbtp=ceiling_dbtp
         ),
+        eq=EqualizerOptions(preset=eq) if eq else None,
     )
     runner.prepare()
     began = time.monotonic()
@@ -92,6 +97,7 @@ def _order(source: Path, options: Options) -> Order:
         ceiling_dbtp=options.loudness.ceiling_dbtp,
         max_duration_s=MAX_DURATION_S,
         memory_bytes=MEMORY_BYTES,
+        equalizer=options.equalizer_bands,
     )
 
 

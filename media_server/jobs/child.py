@@ -27,8 +27,10 @@ from media_server.jobs.events import (
     pack,
 )
 from pipeline.analyze import Analysis, Analyzer
+from pipeline.chain import Chain
 from pipeline.decode import Reader
 from pipeline.encode import Encoder
+from pipeline.equalizer import Band, Equalizer
 from pipeline.errors import LimitExceeded, Malformed, MediaError
 from pipeline.ladder import ladder_for
 from pipeline.media import Block, MediaInfo, Packet
@@ -52,6 +54,7 @@ class Order:
     ceiling_dbtp: float
     max_duration_s: float
     memory_bytes: int
+    equalizer: tuple[Band, ...] = ()
 
 
 Message = tuple[Event, bytes]
@@ -84,7 +87,7 @@ def produce(order: Order) -> Iterator[Message]:
     cage.allow_cpu(order.max_duration_s)
     cover_warnings = yield from _cover(order.source, info)
     reader = Reader(order.source, order.max_duration_s)
-    analysis = yield from _analyze(reader, info)
+    analysis = yield from _analyze(order, reader, info)
     plan = plan_gain(
         analysis.loudness,
         analysis.true_peak_dbtp,
@@ -114,25 +117,25 @@ def _cover(source: Path, info: MediaInfo) -> Generator[Message, None, tuple[str,
     return ()
 
 
-def _analyze(reader: Reader, info: MediaInfo) -> Generator[Message, None, Analysis]:
+def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message, None, Analysis]:
     analyzer: Analyzer | None = None
-    resampler: Resampler | None = None
+    shaper: Chain | None = None
     expected = (info.duration_s or 0.0) * info.rate_hz
     told = 0.0
     for block in reader:
-        if resampler is None or analyzer is None:
+        if shaper is None or analyzer is None:
             channels = block.pcm.shape[0]
-            resampler, analyzer = Resampler(reader.rate_hz, channels), Analyzer(channels_out(channels))
-        for resampled in resampler.push(block):
-            analyzer.push(resampled)
+            shaper, analyzer = _shaper(order, reader.rate_hz, channels), Analyzer(channels_out(channels))
+        for shaped in shaper.push(block):
+            analyzer.push(shaped)
         fraction = min(block.end / expected, 1.0) if expected else 0.0
         if fraction - told >= PROGRESS_STEP:
             told = fraction
             yield Progress(stage="analyze", fraction=fraction), b""
-    assert resampler is not None
+    assert shaper is not None
     assert analyzer is not None
-    for resampled in resampler.flush():
-        analyzer.push(resampled)
+    for shaped in shaper.flush():
+        analyzer.push(shaped)
     analysis = analyzer.result()
     if not analysis.samples:  # one sample at 192 kHz is less than half of one at 48 kHz
         raise Malformed("no_audio_data", "the audio is shorter than one sample at 48 kHz")
@@ -145,7 +148,7 @@ def _encode(order: Order, analysis: Analysis, plan: GainPlan) -> Iterator[Messag
     segmenters: dict[str, Segmenter] = {}
     lowest = ladder[0].name
     told = 0.0
-    for encoder, packets in encode_ladder(_resampled(reader), ladder, plan.gain_db):
+    for encoder, packets in encode_ladder(_shaped(order, reader), ladder, plan.gain_db):
         name = encoder.rendition.name
         if name not in segmenters:
             track = _track(encoder, packets)
@@ -162,13 +165,18 @@ def _encode(order: Order, analysis: Analysis, plan: GainPlan) -> Iterator[Messag
             yield _made(name, segment), segment.data
 
 
-def _resampled(reader: Reader) -> Iterator[Block]:
-    resampler: Resampler | None = None
+def _shaped(order: Order, reader: Reader) -> Iterator[Block]:
+    shaper: Chain | None = None
     for block in reader:
-        resampler = resampler or Resampler(reader.rate_hz, block.pcm.shape[0])
-        yield from resampler.push(block)
-    if resampler:
-        yield from resampler.flush()
+        shaper = shaper or _shaper(order, reader.rate_hz, block.pcm.shape[0])
+        yield from shaper.push(block)
+    if shaper:
+        yield from shaper.flush()
+
+
+def _shaper(order: Order, rate_hz: int, channels: int) -> Chain:
+    """What the decoder's Blocks go through in both passes, so that what is measured is what is encoded."""
+    return Chain(Resampler(rate_hz, channels), Equalizer(order.equalizer, channels_out(channels)))
 
 
 def _track(encoder: Encoder, packets: list[Packet]) -> Track:

@@ -206,6 +206,7 @@ class Handler:
             ceiling_dbtp=options.loudness.ceiling_dbtp,
             max_duration_s=self._settings.max_duration_s,
             memory_bytes=self._settings.job_memory_bytes,
+            equalizer=options.equalizer_bands,
         )
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:

@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from media_server.errors import Conflict
 from media_server.ids import canonical_uuid
+from pipeline import equalizer
 from pipeline.ladder import DEFAULT_LADDER, RUNGS, Codec
 
 MAX_VERSION = 2**63 - 1
@@ -32,10 +33,20 @@ def _known_rendition(name: str) -> str:
     return name
 
 
+def _known_preset(name: str) -> str:
+    if name not in equalizer.PRESETS:
+        raise ValueError(f"must be one of {', '.join(equalizer.PRESETS)}")
+    return name
+
+
 Uuid = Annotated[str, AfterValidator(canonical_uuid), Field(json_schema_extra={"format": "uuid"})]
 Text = Annotated[str, Field(max_length=1024)]
 RenditionName = Annotated[
     str, AfterValidator(_known_rendition), Field(json_schema_extra={"enum": list(RUNGS)})
+]
+
+PresetName = Annotated[
+    str, AfterValidator(_known_preset), Field(json_schema_extra={"enum": list(equalizer.PRESETS)})
 ]
 
 
@@ -77,6 +88,37 @@ class LoudnessOptions(_Foreign):
     ceiling_dbtp: float = Field(-1.0, ge=-20, le=0)
 
 
+class EqualizerBand(_Foreign):
+    """A second-order filter of the Audio EQ Cookbook; only `peaking` and the shelves have a gain."""
+
+    type: equalizer.BandType
+    frequency_hz: float = Field(ge=equalizer.FREQUENCY_HZ[0], le=equalizer.FREQUENCY_HZ[1])
+    gain_db: float = Field(0.0, ge=equalizer.GAIN_DB[0], le=equalizer.GAIN_DB[1])
+    q: float = Field(equalizer.BUTTERWORTH_Q, ge=equalizer.Q[0], le=equalizer.Q[1])
+
+    @model_validator(mode="after")
+    def _is_one_of_the_pipeline(self) -> Self:
+        self.band()
+        return self
+
+    def band(self) -> equalizer.Band:
+        """This band as the pipeline has it."""
+        return equalizer.Band(**self.model_dump())
+
+
+class EqualizerOptions(_Foreign):
+    """A named preset, or bands that the sound goes through in their order."""
+
+    preset: PresetName | None = None
+    bands: tuple[EqualizerBand, ...] | None = Field(None, max_length=equalizer.MAX_BANDS)
+
+    @model_validator(mode="after")
+    def _is_either(self) -> Self:
+        if (self.preset is None) == (self.bands is None):
+            raise ValueError("either a preset or bands")
+        return self
+
+
 class Options(_Foreign):
     """What to make of the source.
 
@@ -85,6 +127,7 @@ class Options(_Foreign):
 
     ladder: tuple[RenditionName, ...] = Field(DEFAULT_LADDER, min_length=1, max_length=16)
     loudness: LoudnessOptions = LoudnessOptions()
+    eq: EqualizerOptions | None = None
     segment_format: Literal["fmp4", "ts"] = "fmp4"
 
     @model_validator(mode="after")
@@ -92,6 +135,15 @@ class Options(_Foreign):
         if self.segment_format == "ts" and all(RUNGS[name].codec is not Codec.AAC for name in self.ladder):
             raise ValueError("segment_format ts carries AAC, of which the ladder names no rendition")
         return self
+
+    @property
+    def equalizer_bands(self) -> tuple[equalizer.Band, ...]:
+        """The bands that `eq` asks for; none without it."""
+        if self.eq is None:
+            return ()
+        if self.eq.preset is not None:
+            return equalizer.PRESETS[self.eq.preset]
+        return tuple(band.band() for band in self.eq.bands or ())
 
 
 class JobRequest(_Foreign):

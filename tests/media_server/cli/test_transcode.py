@@ -75,6 +75,15 @@ def test_switched_off_the_level_stays(source: Path, tmp_path: Path) -> None:
     assert Asset.from_json((tmp_path / "asset.json").read_bytes()).loudness.gain_db == 0.0
 
 
+def test_a_preset_of_the_equalizer_is_heard(made: tuple[Path, str], source: Path, tmp_path: Path) -> None:
+    """Warm: less treble, and the plain track of the same source beside it."""
+    run(source, tmp_path, "--eq", "warm", "--ladder", "128k")
+    plain, warm = (Asset.from_json((folder / "asset.json").read_bytes()) for folder in (made[0], tmp_path))
+    assert warm.loudness.integrated_lufs is not None
+    assert plain.loudness.integrated_lufs is not None
+    assert abs(warm.loudness.integrated_lufs - plain.loudness.integrated_lufs) > 0.5
+
+
 def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> None:
     """reliability I4; ids and times are the asset's alone."""
     for folder in ("one", "two"):
@@ -96,6 +105,7 @@ def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> No
     [
         (["--ladder", "64k"], 2, "error: --ladder names 64k, known are 128k, 192k, 320k"),
         (["--ladder", " , "], 2, "error: --ladder names nothing, known are 128k, 192k, 320k"),
+        (["--eq", "loud"], 2, "error: --eq names loud, known are flat, warm, bright, bass_boost, vocal"),
         (["--target-lufs", "1"], 2, "less than or equal to 0"),
         (["--ceiling-dbtp", "-21"], 2, "greater than or equal to -20"),
     ],

@@ -29,8 +29,15 @@ def plan(gain_db: float = -3.0) -> Planned:
     )
 
 
-def assembly(title: str | None = None, sha256: str = "0" * 64, source_title: str | None = None) -> Assembly:
-    request = JobRequest.model_validate({"track_id": TRACK, "source": {"path": "a"}, "title": title})
+def assembly(
+    title: str | None = None,
+    sha256: str = "0" * 64,
+    source_title: str | None = None,
+    options: dict[str, object] | None = None,
+) -> Assembly:
+    request = JobRequest.model_validate(
+        {"track_id": TRACK, "source": {"path": "a"}, "title": title, "options": options or {}}
+    )
     return Assembly(
         request,
         Identity(
@@ -93,13 +100,15 @@ def test_a_title_is_what_was_asked_for_then_the_tag_then_the_file(
 def test_a_version_is_named_by_what_it_was_made_of() -> None:
     """contract: version = hash(source, options, applied gain, pipeline version)."""
 
-    def version(sha256: str, gain_db: float) -> str:
-        parts = assembly(sha256=sha256)
+    def version(sha256: str, gain_db: float, eq: dict[str, object] | None = None) -> str:
+        parts = assembly(sha256=sha256, options={"eq": eq})
         parts.take(plan(gain_db), b"")
         return parts.version
 
     assert version("0" * 64, -3.0) == version("0" * 64, -3.0)
     assert len({version("0" * 64, -3.0), version("1" * 64, -3.0), version("0" * 64, -3.1)}) == 3
+    shaped = [{"preset": "warm"}, {"preset": "bright"}, {"bands": []}]
+    assert len({version("0" * 64, -3.0, eq) for eq in (None, *shaped)}) == 4
 
 
 def test_segments_out_of_turn_are_refused() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from itertools import pairwise
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import signals
 import soundfile
@@ -13,6 +16,7 @@ from oracles import audiowaveform
 from media_server.jobs import cage
 from media_server.jobs.child import Order, produce
 from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, Progress, SegmentMade
+from pipeline.equalizer import Band
 from pipeline.errors import Malformed
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import DEFAULT_LADDER, RUNGS
@@ -141,3 +145,27 @@ def test_the_same_source_is_told_in_the_same_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     signals.write(path, signals.music(5, 44_100, 2), 44_100, "flac")
     assert told(path) == told(path)
+
+
+def test_both_passes_hear_the_equalized_sound(tmp_path: Path) -> None:
+    """A notch takes the sine out of the loudness, of the waveform and of the packets alike."""
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.sine(997, 2), 48_000, "wav")
+    notch = Band(type="notch", frequency_hz=997, q=0.3)
+    told_of = told(path, ladder=("128k",), normalize=False, equalizer=(notch,))
+    (plan,) = [event for event, _ in told_of if isinstance(event, Planned)]
+    assert plan.integrated_lufs < -40  # of -6 LUFS, what the filter rings at its beginning
+    (dat,) = [data for event, data in told_of if isinstance(event, Drawn)]
+    ringing = 20  # pixels of the filter's own beginning
+    assert abs(Waveform.from_dat(dat).levels[ringing:-1]).max() <= 1
+    file = b"".join(data for event, data in told_of if isinstance(event, Initialised | SegmentMade))
+    with av.open(io.BytesIO(file)) as opened:
+        heard = np.concatenate([frame.to_ndarray() for frame in opened.decode(audio=0)], axis=1)
+    assert np.abs(heard[:, 2 * 1024 + ringing * 256 : 90_000]).max() < 0.001
+
+
+@pytest.mark.parametrize("bands", [(), (Band(type="peaking", frequency_hz=1_000),)])
+def test_bands_that_change_nothing_leave_every_byte_as_it_is(tmp_path: Path, bands: tuple[Band, ...]) -> None:
+    path = tmp_path / "a.flac"
+    signals.write(path, signals.music(0.5), 48_000, "flac")
+    assert told(path, ladder=("128k",), equalizer=bands) == told(path, ladder=("128k",))

@@ -20,6 +20,7 @@ from media_server.jobs.job import (
     now_rfc3339,
 )
 from media_server.jobs.submission import Submission
+from pipeline.equalizer import PRESETS, Band
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
 
@@ -88,6 +89,53 @@ def test_a_source_is_exactly_one_place(fields: dict[str, str], kind: str) -> Non
 def test_options_outside_the_list_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate(options)
+
+
+BAND = {"type": "peaking", "frequency_hz": 1_000, "gain_db": 3}
+
+
+@pytest.mark.parametrize(
+    ("eq", "bands"),
+    [
+        (None, ()),
+        ({"preset": "flat"}, ()),
+        ({"preset": "warm"}, PRESETS["warm"]),
+        ({"bands": []}, ()),
+        (
+            {"bands": [BAND, {"type": "low_pass", "frequencyHz": 9_000, "q": 1}]},
+            (
+                Band(type="peaking", frequency_hz=1_000.0, gain_db=3.0),
+                Band(type="low_pass", frequency_hz=9_000.0, q=1.0),
+            ),
+        ),
+    ],
+)
+def test_an_equalizer_is_a_preset_or_bands(eq: dict[str, object] | None, bands: tuple[Band, ...]) -> None:
+    assert Options.model_validate({"eq": eq}).equalizer_bands == bands
+
+
+@pytest.mark.parametrize(
+    "eq",
+    [
+        {},
+        {"preset": "loud"},
+        {"preset": "warm", "bands": []},
+        {"bands": [{"type": "peaking"}]},
+        {"bands": [BAND | {"type": "comb"}]},
+        {"bands": [BAND | {"frequency_hz": 19}]},
+        {"bands": [BAND | {"frequency_hz": 20_001}]},
+        {"bands": [BAND | {"gain_db": -24.5}]},
+        {"bands": [BAND | {"gain_db": float("nan")}]},
+        {"bands": [BAND | {"q": 10.5}]},
+        {"bands": [BAND | {"type": "notch"}]},
+        {"bands": [BAND] * 17},
+        [BAND],
+        "warm",
+    ],
+)
+def test_an_equalizer_outside_its_ranges_is_refused(eq: object) -> None:
+    with pytest.raises(ValidationError, match="eq"):
+        Options.model_validate({"eq": eq})
 
 
 def test_a_job_id_is_a_function_of_what_makes_the_job() -> None:
