@@ -33,6 +33,9 @@ COLOUR: Final = "3f4d9b"
 BACKGROUND: Final = "00000000"
 """audiowaveform's height and blue, on nothing: the picture lies on whatever page shows it."""
 
+MAX_ZIPPED_BYTES: Final = 1 << 20
+"""Zipped answers are kept in memory: a song at every zoom is smaller, four hours in JSON are 20 MB."""
+
 KEPT_FOR: Final = "max-age=3600"
 DAT: Final = "application/octet-stream"
 PNG: Final = "image/png"
@@ -93,19 +96,23 @@ async def _answer(
     admission = await admit(request, request.path_params["track_id"])
     draw = asked()
     data = await drawing(request, admission, admission.asset.waveform, "waveform")
-    # four hours are millions of pixels: not on the thread that everyone waits for
-    body = await asyncio.to_thread(lambda: draw(Waveform.from_dat(data)))
-    return respond(
-        request,
-        Representation(
-            body=body,
-            media_type=media_type,
-            tag=tag_of(body),
-            cache_control=admission.cache_control(KEPT_FOR),
-            compressible=compressible,
-            ranges=ranges,
-        ),
-    )
+
+    def answer() -> Response:
+        body = draw(Waveform.from_dat(data))
+        return respond(
+            request,
+            Representation(
+                body=body,
+                media_type=media_type,
+                tag=tag_of(body),
+                cache_control=admission.cache_control(KEPT_FOR),
+                compressible=compressible and len(body) <= MAX_ZIPPED_BYTES,
+                ranges=ranges,
+            ),
+        )
+
+    # four hours are millions of pixels to draw, hash and zip: not on the thread that everyone waits for
+    return await asyncio.to_thread(answer)
 
 
 def _view(request: Request, points: int) -> View:
