@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import signals
 from numpy.typing import NDArray
 
 from pipeline.analyze import Analysis, Analyzer
-from pipeline.equalizer import MAX_BANDS, PRESETS, Band, BandType, Equalizer
+from pipeline.equalizer import BUTTERWORTH_Q, MAX_BANDS, PRESETS, Band, BandType, Equalizer
 from pipeline.grid import RATE_HZ
 from pipeline.media import Block
 from pipeline.normalize import plan_gain
@@ -120,6 +121,20 @@ def analysed(pcm: signals.Pcm) -> Analysis:
     for block in signals.blocks(pcm):
         meter.push(block)
     return meter.result()
+
+
+def test_the_readme_says_what_the_presets_are() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for name, bands in PRESETS.items():
+        assert f"| `{name}` | {', '.join(map(told, bands)) or 'none'} |" in readme
+
+
+def told(band: Band) -> str:
+    unit = f"{band.frequency_hz / 1000:g} kHz" if band.frequency_hz >= 1_000 else f"{band.frequency_hz:g} Hz"
+    gain = f" {band.gain_db:+g} dB".replace("-", "\N{MINUS SIGN}") if band.gain_db else ""
+    return f"{band.type.replace('_', ' ')} {unit}{gain}" + (
+        f" (q {band.q:g})" if band.q != BUTTERWORTH_Q else ""
+    )
 
 
 @pytest.mark.parametrize(
