@@ -18,7 +18,7 @@ from noise import RATE_HZ, Noise, noise
 
 from pipeline.decode import Reader
 from pipeline.encode import CODER_OPTIONS, SAMPLE_FORMATS
-from pipeline.ladder import RUNGS, Codec, Rendition
+from pipeline.ladder import DEFAULT_LADDER, RUNGS, Codec, Rendition
 from pipeline.media import Pcm
 from pipeline.resample import Resampler
 
@@ -55,7 +55,7 @@ def main() -> None:
     for file in asked.files:
         pcm = grid(file)[:, : round(asked.seconds * RATE_HZ)]
         seconds = pcm.shape[1] / RATE_HZ
-        for rung in RUNGS.values():
+        for rung in map(RUNGS.__getitem__, DEFAULT_LADDER):
             for name, options in CODERS[rung.codec].items():
                 coded_bytes, cpu_s, heard = code(pcm, rung, options)
                 reached = f"{coded_bytes / seconds / 125:8.1f}{seconds / cpu_s:8.1f}"

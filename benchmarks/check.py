@@ -8,7 +8,7 @@ import av
 import m3u8
 import numpy as np
 
-from pipeline.ladder import RUNGS
+from pipeline.ladder import DEFAULT_LADDER
 
 DURATION_TOLERANCE_S = 0.1
 LEVEL_TOLERANCE_DB = 0.5
@@ -35,7 +35,7 @@ def listen(folder: str, song_s: float, *, decode: bool) -> list[Heard]:
         RuntimeError: a rendition is not as long as the song, within 0.1 s.
     """
     heard = []
-    for name in RUNGS:
+    for name in DEFAULT_LADDER:
         uri = f"{folder}/stream_{name}.m3u8"
         playlist_s = sum(segment.duration for segment in m3u8.load(uri).segments)
         decoded_s, level_db = _decoded(uri) if decode else (playlist_s, 0.0)

@@ -11,7 +11,7 @@ import orjson
 from machine import Machine
 from measure import Cost
 
-from pipeline.ladder import RUNGS
+from pipeline.ladder import DEFAULT_LADDER
 
 MEBIBYTE = 1 << 20
 
@@ -56,7 +56,7 @@ def table(result: Result, ours: tuple[str, ...]) -> str:
     """Ratios first, then the figures, then what they were measured on; medians everywhere."""
     rivals = [who for who in result.rounds if who not in ours]
     rounds = len(result.rounds[ours[0]])
-    lines = [f"one job: {result.song_s:g} s of music to {' + '.join(RUNGS)} in fMP4 HLS"]
+    lines = [f"one job: {result.song_s:g} s of music to {' + '.join(DEFAULT_LADDER)} in fMP4 HLS"]
     lines += [f"medians of {rounds} rounds; ours / rival, below 1 is better for us", ""]
     lines += [_row("", *(name for name, _ in FIGURES))]
     for who in ours:

@@ -20,7 +20,7 @@ from measure import Cost, run
 from hls.family import Family
 from pipeline.encode import CODER_OPTIONS
 from pipeline.grid import SEGMENT_SAMPLES
-from pipeline.ladder import RUNGS
+from pipeline.ladder import DEFAULT_LADDER, RUNGS
 from pipeline.loudness import Loudness
 from pipeline.normalize import plan_gain
 from pipeline.resample import QUALITY
@@ -58,19 +58,19 @@ class Ffmpeg:
         return measuring.then(encoding), gain_db, str(folder)
 
     def _encoding(self, song: Path, gain_db: float) -> list[str]:
-        count = len(RUNGS)
-        lanes = "".join(f"[{name}]" for name in RUNGS)
+        count = len(DEFAULT_LADDER)
+        lanes = "".join(f"[{name}]" for name in DEFAULT_LADDER)
         resample = "aresample=48000" if self.defaults else f"aresample=48000:{QUALITY}"
         graph = f"[0:a:0]volume={gain_db:.3f}dB,{resample},asplit={count}{lanes}"
         command = [self.program, "-hide_banner", "-nostdin", "-v", "error", "-i", str(song)]
         command += ["-filter_complex", graph]
-        for family in Family:
+        for family in (Family.AAC, Family.OPUS):
             command += self._output(family)
         return command
 
     def _output(self, family: Family) -> list[str]:
         """The words for one multivariant playlist and its renditions."""
-        rungs = {name: rung for name, rung in RUNGS.items() if rung.codec == family.codec}
+        rungs = {name: RUNGS[name] for name in DEFAULT_LADDER if RUNGS[name].codec == family.codec}
         command: list[str] = []
         for i, (name, rung) in enumerate(rungs.items()):
             command += ["-map", f"[{name}]", f"-c:a:{i}", rung.codec, f"-b:a:{i}", str(rung.bitrate_bps)]

@@ -27,7 +27,10 @@ GRID_TARGET_DURATION_S = target_duration_s(SEGMENT_SAMPLES, RATE_HZ)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetLoudness:
-    """The source as it was measured (None for silence), and the gain that all renditions got."""
+    """The source as it was measured (None for silence), and the gain that its renditions got.
+
+    A lossless rendition got none: it is the source.
+    """
 
     integrated_lufs: float | None
     true_peak_dbtp: float | None
@@ -40,7 +43,7 @@ class AssetLoudness:
 class AssetRendition:
     """One rung as it is stored, in the folder of its name.
 
-    `codec` is RFC 6381's name; `bitrate_bps` is the encoder's setting.
+    `codec` is RFC 6381's name; `bitrate_bps` is the encoder's setting, of a lossless rendition what it took.
     """
 
     name: str

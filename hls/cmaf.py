@@ -27,6 +27,8 @@ UNITY_VOLUME = 0x0100
 UNITY_MATRIX = struct.pack(">9I", 0x00010000, 0, 0, 0, 0x00010000, 0, 0, 0, 0x40000000)
 UNDETERMINED_LANGUAGE = 0x55C4  # "und" in three groups of 5 bits, 8.4.2
 MAX_ENTRY_RATE_HZ = 0xFFFF  # the 16.16 field of the AudioSampleEntry, 12.2.3
+MAX_RATE_HZ = 655_350  # FLAC's own, RFC 9639 9.1.2
+TEMPLATE_SAMPLE_BITS = 16  # what the entry says where the codec has no depth, 12.2.3
 
 TRACK_ENABLED_IN_MOVIE = 0x000003  # tkhd flags, 8.3.2
 DATA_IN_THIS_FILE = 0x000001  # `url ` flags, 8.7.2
@@ -45,10 +47,10 @@ class Track:
     """How the packets of a rendition are to be read.
 
     `priming_samples` come before the first sample of the source; `codec_config` is what the encoder says
-    of itself (AAC's AudioSpecificConfig, OpusHead).
+    of itself (AAC's AudioSpecificConfig, OpusHead, FLAC's STREAMINFO). `bit_depth` is a lossless codec's.
 
     Raises:
-        ValueError: the rate does not fit the sample entry's field, or priming is negative.
+        ValueError: the rate is out of its range, or priming is negative.
     """
 
     codec: Codec
@@ -57,12 +59,19 @@ class Track:
     bitrate_bps: int
     priming_samples: int
     codec_config: bytes
+    bit_depth: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate_hz <= MAX_ENTRY_RATE_HZ:
-            raise ValueError(f"rate is {self.rate_hz} Hz, a sample entry holds 1 to {MAX_ENTRY_RATE_HZ}")
+        most = MAX_RATE_HZ if self.codec.is_lossless else MAX_ENTRY_RATE_HZ
+        if not 0 < self.rate_hz <= most:
+            raise ValueError(f"rate is {self.rate_hz} Hz, {self.codec.rfc6381} in ISO files has 1 to {most}")
         if self.priming_samples < 0:
             raise ValueError(f"priming is {self.priming_samples} samples, it cannot be negative")
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of one coded frame at the track's rate."""
+        return self.codec.frame_samples_at(self.rate_hz)
 
 
 def init_segment(track: Track) -> bytes:
@@ -187,16 +196,24 @@ def _stbl(track: Track) -> bytes:
 
 
 def _sample_entry(track: Track) -> bytes:
-    """12.2.3 AudioSampleEntry: data reference 1, 16 bits (a template value), the rate as 16.16."""
+    """12.2.3 AudioSampleEntry: data reference 1, the bits of a sample, the rate as 16.16."""
     coding = CODINGS[track.codec]
-    fields = struct.pack(">6xH8xHHHHI", 1, track.channels, 16, 0, 0, track.rate_hz << 16)
+    bits, rate_hz = track.bit_depth or TEMPLATE_SAMPLE_BITS, _entry_rate_hz(track.rate_hz)
+    fields = struct.pack(">6xH8xHHHHI", 1, track.channels, bits, 0, 0, rate_hz << 16)
     config = coding.configuration(track.codec_config, track.channels, track.bitrate_bps)
     return box(coding.sample_entry, fields, config)
 
 
+def _entry_rate_hz(rate_hz: int) -> int:
+    """FLACISO 3.3.1: half or a quarter of a rate that the field cannot hold; STREAMINFO has the real one."""
+    while rate_hz > MAX_ENTRY_RATE_HZ:
+        rate_hz //= 2
+    return rate_hz
+
+
 def _trex(track: Track) -> bytes:
     """8.8.3, CMAF 7.5.14: what holds for a sample unless its fragment says otherwise."""
-    defaults = struct.pack(">IIIII", TRACK_ID, 1, track.codec.frame_samples, 0, SYNC_SAMPLE)
+    defaults = struct.pack(">IIIII", TRACK_ID, 1, track.frame_samples, 0, SYNC_SAMPLE)
     return full_box(b"trex", 0, 0, defaults)
 
 

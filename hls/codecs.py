@@ -3,7 +3,8 @@
 Owns: sample entry codes, decoder configuration boxes, and how far a decoder must start early.
 Sources: ISO/IEC 14496-14 (MP4: `mp4a`, `esds`), ISO/IEC 14496-1 7.2.6 (descriptors),
 ISO/IEC 14496-12 10.1 (roll recovery), RFC 7845 5.1 (OpusHead), "Encapsulation of Opus in ISO Base Media File
-Format" 0.8.1 ("OpusISO").
+Format" 0.8.1 ("OpusISO"), "Encapsulation of FLAC in ISO Base Media File Format" 0.0.4 ("FLACISO"),
+RFC 9639 8 (FLAC's metadata blocks).
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ OPUS_SPECIFIC = struct.Struct(">BBHIhB")  # OpusISO 4.3.2: version 0 and the sam
 OPUS_HEAD_MAGIC = b"OpusHead"
 OPUS_HEAD_MAJOR_VERSION = 0  # the upper four bits; a reader accepts any minor one
 MONO_OR_STEREO = 0  # channel mapping family, RFC 7845 5.1.1.1: no mapping table follows
+
+STREAM_INFO_BYTES = 34  # RFC 9639 8.2
+LAST_BLOCK, STREAM_INFO = 0x80, 0x00  # RFC 9639 8.1: the flag of the last metadata block, and its type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,18 @@ def dops(opus_head: bytes, channels: int, _bitrate_bps: int) -> bytes:
     return box(b"dOps", OPUS_SPECIFIC.pack(0, channels, *rest, family))
 
 
+def dfla(stream_info: bytes, _channels: int, _bitrate_bps: int) -> bytes:
+    """The FLACSpecificBox (FLACISO 3.3.2): one metadata block, the STREAMINFO, without FLAC's own magic.
+
+    Raises:
+        ValueError: not of a STREAMINFO's length.
+    """
+    if len(stream_info) != STREAM_INFO_BYTES:
+        raise ValueError(f"STREAMINFO has {len(stream_info)} bytes, expected {STREAM_INFO_BYTES}")
+    header = bytes((LAST_BLOCK | STREAM_INFO,)) + STREAM_INFO_BYTES.to_bytes(3, "big")
+    return full_box(b"dfLa", 0, 0, header, stream_info)
+
+
 def _descriptor(tag: int, *payload: bytes) -> bytes:
     """A tag, the length in groups of 7 bits (ISO/IEC 14496-1 8.3.3), the payload."""
     body = b"".join(payload)
@@ -105,4 +121,6 @@ CODINGS: Mapping[Codec, Coding] = {
     Codec.AAC: Coding(sample_entry=b"mp4a", configuration=esds, roll_distance=-1),
     # OpusISO 4.3.6.2: at least 80 ms, four packets of 20 ms, until the decoder has converged
     Codec.OPUS: Coding(sample_entry=b"Opus", configuration=dops, roll_distance=-4),
+    # FLACISO 3.3.3: every frame stands alone
+    Codec.FLAC: Coding(sample_entry=b"fLaC", configuration=dfla, roll_distance=None),
 }

@@ -17,13 +17,18 @@ class Family(StrEnum):
 
     AAC = "aac"
     OPUS = "opus"
+    FLAC = "flac"
 
     @property
     def master(self) -> str:
         """The file name of its multivariant playlist."""
-        return {Family.AAC: "master.m3u8", Family.OPUS: "master-opus.m3u8"}[self]
+        return {
+            Family.AAC: "master.m3u8",
+            Family.OPUS: "master-opus.m3u8",
+            Family.FLAC: "master-lossless.m3u8",
+        }[self]
 
     @property
     def codec(self) -> Codec:
         """What all its renditions are coded with."""
-        return {Family.AAC: Codec.AAC, Family.OPUS: Codec.OPUS}[self]
+        return {Family.AAC: Codec.AAC, Family.OPUS: Codec.OPUS, Family.FLAC: Codec.FLAC}[self]

@@ -55,14 +55,14 @@ class Segmenter:
         self._track = track
         # one length for every codec and rate: 3.84 s is a whole number of frames of each
         cell_samples = SEGMENT_SAMPLES * track.rate_hz // RATE_HZ
-        self._packets_a_segment = cell_samples // track.codec.frame_samples
+        self._packets_a_segment = cell_samples // track.frame_samples
         self._shortest_tail = SHORTEST_TAIL_SAMPLES * track.rate_hz // RATE_HZ
         self._held: list[Packet] = []
         self._tail = 0  # samples held beyond the first cell
         self._number = 0
         self._cut_at = 0  # decode time of the first held packet
         self._end = 0  # decode time after the last held packet
-        self._padded = False
+        self._ended = False
 
     def push(self, packet: Packet) -> list[Segment]:
         """Take the next packet; return the segment that is complete because of it, if one is.
@@ -74,7 +74,7 @@ class Segmenter:
         self._held.append(packet)
         sample_duration = packet.trim_start + packet.duration
         self._end += sample_duration
-        self._padded = packet.trim_end > 0
+        self._ended = sample_duration < self._track.frame_samples
         if len(self._held) > self._packets_a_segment:
             self._tail += sample_duration
         return [self._cut(self._packets_a_segment)] if self._tail >= self._shortest_tail else []
@@ -94,14 +94,16 @@ class Segmenter:
         return segment
 
     def _check(self, packet: Packet) -> None:
-        frame = self._track.codec.frame_samples
+        frame = self._track.frame_samples
         priming = self._track.priming_samples
+        # the last frame of FLAC has no padding: it is shorter than the others
+        shortest = min(packet.frame_samples, frame) if self._track.codec.is_lossless else frame
         facts = {
-            "frame": (packet.frame_samples, frame),
+            "frame": (packet.frame_samples, shortest),
             "pts": (packet.pts, max(0, self._end - priming)),
             "trim_start": (packet.trim_start, min(frame, max(0, priming - self._end))),
         }
-        if self._padded:
+        if self._ended:
             raise ValueError(f"segment {self._number}: a packet follows one that was cut at its end")
         for name, (actual, expected) in facts.items():
             if actual != expected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.grid import RATE_HZ
 from pipeline.loudness import Loudness, LoudnessMeter
 from pipeline.media import Block
 from pipeline.truepeak import TruePeakMeter, dbtp
@@ -19,6 +20,11 @@ class Analysis:
     loudness: Loudness
     true_peak_dbtp: float | None
     waveform: Waveform
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of sound."""
+        return self.samples / RATE_HZ
 
 
 class Analyzer:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 
+from pipeline.bitrate import BitRateMeter
+from pipeline.carried import Carried
 from pipeline.errors import LimitExceeded, Malformed
 from pipeline.extent import declared_samples, is_cut_off
 from pipeline.media import Block, MediaInfo, Pcm
@@ -53,6 +55,10 @@ class Decoder:
         self.bad_packets = 0
         self.last_was_bad = False
         self.sanitised = False
+        self.channels = 0
+        self.sample_bits = 0
+        self.is_uniform = True
+        self.bit_rate = BitRateMeter()
         self._stream = stream
         self._max_samples = max_samples
         self._converter: av.AudioResampler | None = None
@@ -85,6 +91,10 @@ class Decoder:
         if packet.size:
             self.last_was_bad = False
             self._excess = self._beyond_the_end(packet, frames)
+            for frame in frames:
+                self.sample_bits = max(self.sample_bits, frame.format.bits)
+            rate_hz = frames[0].sample_rate if frames else self.rate_hz
+            self.bit_rate.push(packet.size, sum(frame.samples for frame in frames), rate_hz)
         return self._hold([block for frame in frames for block in self._convert(frame)])
 
     def flush(self) -> list[Block]:
@@ -116,6 +126,8 @@ class Decoder:
         if incoming != self._incoming:
             drained = self._drain()
             self._first = self._first or (frame.sample_rate, frame.layout.name)
+            self.channels = self.channels or frame.layout.nb_channels
+            self.is_uniform = self.is_uniform and self._first == incoming[1:]
             rate_hz, layout = self._first
             self._converter = av.AudioResampler(INTERLEAVED, layout, rate_hz, BLOCK_SAMPLES)
             self._incoming = incoming
@@ -148,7 +160,8 @@ class Decoder:
 class Reader:
     """One pass over a source file.
 
-    Iterate it once for its Blocks; afterwards `samples`, `rate_hz` and `warnings` are the truth about it.
+    Iterate it once for its Blocks; afterwards `samples`, `rate_hz`, `carried` and `warnings` are the truth
+    about it.
 
     Raises (while iterating):
         MediaError: the file is no audio, breaks on the way (`corrupt`, `no_audio_data`) or is `too_long`.
@@ -156,6 +169,7 @@ class Reader:
 
     def __init__(self, path: Path, max_duration_s: float) -> None:
         self.info: MediaInfo | None = None
+        self.carried: Carried | None = None
         self.warnings: tuple[str, ...] = ()
         self.samples = 0
         self.rate_hz = 0
@@ -177,6 +191,14 @@ class Reader:
                 cut_short = True  # the demuxer gave up; what came before it is kept
             yield from decoder.flush()
             self.samples, self.rate_hz = decoder.samples, decoder.rate_hz
+            self.carried = Carried(
+                codec=self.info.codec,
+                rate_hz=decoder.rate_hz,
+                channels=decoder.channels,
+                sample_bits=decoder.sample_bits,
+                bit_rate_bps=decoder.bit_rate.result(),
+                is_uniform=decoder.is_uniform,
+            )
             self._judge(decoder, declared_samples(stream, self._path), cut_short)
 
     def _judge(self, decoder: Decoder, declared: int | None, cut_short: bool) -> None:

@@ -11,6 +11,9 @@ AAC_FRAME_SAMPLES = 1024
 OPUS_FRAME_SAMPLES = 960
 """20 ms: what WebRTC expects of a packet, and as good as any longer frame."""
 
+FLAC_FRAME_SAMPLES = 3840
+"""80 ms at 48 kHz, and 80 ms at every other rate that has a whole number of samples in them."""
+
 SEGMENT_SAMPLES = 184_320
 """3.84 s at 48 kHz: 180 AAC frames, 192 Opus frames of 20 ms, 48 FLAC blocks of 80 ms."""
 

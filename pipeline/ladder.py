@@ -1,4 +1,8 @@
-"""Renditions and the ladder they form."""
+"""Renditions and the ladder they form.
+
+Owns: every rung that can be asked for by name, and what each codec is called. What of a ladder a source can
+fill is `pipeline.carried`'s to say.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.errors import Unsupported
-from pipeline.grid import AAC_FRAME_SAMPLES, OPUS_FRAME_SAMPLES, RATE_HZ
+from pipeline.grid import AAC_FRAME_SAMPLES, FLAC_FRAME_SAMPLES, OPUS_FRAME_SAMPLES, RATE_HZ
 
 
 class Codec(StrEnum):
@@ -15,6 +19,7 @@ class Codec(StrEnum):
 
     AAC = "aac"
     OPUS = "libopus"
+    FLAC = "flac"
 
     @classmethod
     def of_rfc6381(cls, name: str) -> Codec:
@@ -30,40 +35,87 @@ class Codec(StrEnum):
 
     @property
     def frame_samples(self) -> int:
-        """Samples of one coded frame."""
-        return {Codec.AAC: AAC_FRAME_SAMPLES, Codec.OPUS: OPUS_FRAME_SAMPLES}[self]
+        """Samples of one coded frame at 48 kHz."""
+        frames = {
+            Codec.AAC: AAC_FRAME_SAMPLES,
+            Codec.OPUS: OPUS_FRAME_SAMPLES,
+            Codec.FLAC: FLAC_FRAME_SAMPLES,
+        }
+        return frames[self]
+
+    def frame_samples_at(self, rate_hz: int) -> int:
+        """Samples of one coded frame at `rate_hz`: as many at every rate, but for FLAC 80 ms of it.
+
+        Raises:
+            ValueError: 80 ms are no whole number of samples at this rate.
+        """
+        if not self.is_lossless:
+            return self.frame_samples
+        if not fits_grid(rate_hz):
+            raise ValueError(f"rate is {rate_hz} Hz, 80 ms of it are no whole number of samples")
+        return self.frame_samples * rate_hz // RATE_HZ
+
+    @property
+    def is_lossless(self) -> bool:
+        """What comes out of a decoder is what went in, bit by bit."""
+        return self is Codec.FLAC
 
     @property
     def rfc6381(self) -> str:
-        """The string playlists know the codec by (RFC 6381); of Opus it is the sample entry's code."""
-        return {Codec.AAC: "mp4a.40.2", Codec.OPUS: "Opus"}[self]
+        """The string playlists know the codec by (RFC 6381); of Opus and FLAC the sample entry's code."""
+        return {Codec.AAC: "mp4a.40.2", Codec.OPUS: "Opus", Codec.FLAC: "fLaC"}[self]
+
+
+def fits_grid(rate_hz: int) -> bool:
+    """Whether a FLAC frame of the grid is a whole number of samples at this rate."""
+    return FLAC_FRAME_SAMPLES * rate_hz % RATE_HZ == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """One rung: `bitrate_bps` is what its encoder is asked for, all channels together."""
+    """One rung: `bitrate_bps` is what its encoder is asked for, all channels together.
+
+    A lossless one is asked for no bit rate (0): it takes what it needs. `bit_depth` is what its samples have,
+    16 or 24; None of a lossy one, whose coder takes float.
+    """
 
     name: str
     codec: Codec
     bitrate_bps: int
     channels: int = 2
     rate_hz: int = RATE_HZ
+    bit_depth: int | None = None
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of one coded frame; of FLAC the last may be shorter."""
+        return self.codec.frame_samples_at(self.rate_hz)
 
 
 Ladder = tuple[Rendition, ...]
 
+LOSSLESS = "lossless"
+
+_AAC_KBPS = (64, 96, 128, 160, 192, 256, 320)
+_OPUS_KBPS = (64, 96, 128, 192)
+
 RUNGS: Mapping[str, Rendition] = {
     rung.name: rung
     for rung in (
-        Rendition(name="128k", codec=Codec.AAC, bitrate_bps=128_000),
-        Rendition(name="192k", codec=Codec.AAC, bitrate_bps=192_000),
-        Rendition(name="320k", codec=Codec.AAC, bitrate_bps=320_000),
-        Rendition(name="opus-128", codec=Codec.OPUS, bitrate_bps=128_000),
+        *(Rendition(name=f"{kbps}k", codec=Codec.AAC, bitrate_bps=kbps * 1000) for kbps in _AAC_KBPS),
+        *(Rendition(name=f"opus-{kbps}", codec=Codec.OPUS, bitrate_bps=kbps * 1000) for kbps in _OPUS_KBPS),
+        # a template: rate, channels and depth are the source's (`pipeline.carried`)
+        Rendition(name=LOSSLESS, codec=Codec.FLAC, bitrate_bps=0, bit_depth=16),
     )
 }
-"""Every rung there is, as stereo gets it: a codec after the other, the lowest of each first."""
+"""Every rung there is, as stereo gets it: a codec after the other, the lowest of each first.
 
-DEFAULT_LADDER = tuple(RUNGS)
+Of AAC, the rates that listeners know from elsewhere, each a quarter to a half above the one before: closer
+ones no player can tell apart on a network, and under 64 kbit/s AAC-LC leaves too little of music. Of Opus,
+the rates of the product's list; what is above 192 kbit/s it does not need.
+"""
+
+DEFAULT_LADDER = ("128k", "192k", "320k", "opus-128")
 
 
 def ladder_for(channels: int, names: tuple[str, ...] = DEFAULT_LADDER) -> Ladder:

@@ -40,7 +40,8 @@ class Packet:
 
     `pts` is the presented sample its presented part starts at; `duration` the presented samples.
     trim_start + duration + trim_end is the codec's frame size: the priming of an encoder is the
-    `trim_start` of its first packets, the padding of the last frame its `trim_end`.
+    `trim_start` of its first packets, the padding of the last frame its `trim_end`. FLAC has neither, and its
+    last frame is shorter.
     """
 
     pts: int

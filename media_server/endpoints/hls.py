@@ -52,6 +52,11 @@ async def master_opus(request: Request) -> Response:
     return await _master(request, Family.OPUS)
 
 
+async def master_lossless(request: Request) -> Response:
+    """GET /hls/{track_id}/master-lossless.m3u8: the lossless rendition"""
+    return await _master(request, Family.FLAC)
+
+
 async def master_ts(request: Request) -> Response:
     """GET /hls/{track_id}/master-ts.m3u8: the AAC ladder in MPEG-TS"""
     return await _master(request, Family.AAC, SegmentFormat.TS)
@@ -197,6 +202,14 @@ OPERATIONS: Final = (
         summary="Multivariant playlist of the Opus renditions",
         caller=Caller.PLAYBACK,
         answers=(Answer(about="The renditions, lowest bit rate first", media_type=PLAYLIST),),
+        problems=(503,),
+    ),
+    Operation(
+        path=f"/hls/{{track_id}}/{Family.FLAC.master}",
+        handler=master_lossless,
+        summary="Multivariant playlist of the lossless rendition",
+        caller=Caller.PLAYBACK,
+        answers=(Answer(about="The one rendition", media_type=PLAYLIST),),
         problems=(503,),
     ),
     Operation(

@@ -18,7 +18,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hls.asset import Asset
+from hls.asset import Asset, AssetRendition
+from hls.family import Family
 from media_server.endpoints.admission import admit
 from media_server.endpoints.body import Body, takes_body
 from media_server.endpoints.ice_servers import ice_server_links
@@ -36,7 +37,8 @@ from webrtc.sdp import MAX_OFFER_BYTES, Offer, OfferRefused, OfferUnsupported, r
 log = structlog.get_logger()
 
 SDP: Final = "application/sdp"
-RENDITION: Final = "opus-128"
+MOST_BPS: Final = 128_000
+"""What is asked of a listener's network, which nothing measures here: the best rendition up to this."""
 READY_SOON_S: Final = 1.0
 TURN_MARGIN_S: Final = 3600
 """A password of the relay outlives the track by this, for pauses in the network and wrong clocks."""
@@ -102,14 +104,11 @@ def _sound(request: Request, asset: Asset) -> Sound:
         BadRequest: `position_invalid`.
         Unavailable: `track_not_ready`, or as `StoredPackets`.
     """
-    try:
-        rendition = asset.rendition(RENDITION)
-    except KeyError:
-        raise NotFound("no_opus_rendition", f"the track has no rendition {RENDITION}") from None
+    rendition = heard_of(asset)
     position = _position(request.query_params.get("position"), asset)
     if asset.state == "growing":
         raise Unavailable("track_not_ready", "the track is still being made", retry_after_s=READY_SOON_S)
-    stored = StoredPackets(services_of(request).assets, asset, RENDITION)
+    stored = StoredPackets(services_of(request).assets, asset, rendition.name)
     return Sound(
         track_id=asset.track_id,
         packets=_heard(request, asset, stored, position),
@@ -120,6 +119,18 @@ def _sound(request: Request, asset: Asset) -> Sound:
             end_s=asset.duration_s,
         ),
     )
+
+
+def heard_of(asset: Asset) -> AssetRendition:
+    """The best rendition of Opus up to MOST_BPS; the lowest where all are above.
+
+    Raises:
+        NotFound: `no_opus_rendition`.
+    """
+    renditions = asset.family(Family.OPUS)
+    if not renditions:
+        raise NotFound("no_opus_rendition", "the track has no rendition of Opus")
+    return [one for one in renditions if one is renditions[0] or one.bitrate_bps <= MOST_BPS][-1]
 
 
 async def _heard(

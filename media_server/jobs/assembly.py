@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 import orjson
 
 from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
+from hls.multivariant import average_bandwidth_bps
 from hls.segment_format import SegmentFormat
 from hls.segmenter import Segment, init_name
 from media_server.errors import Unavailable
 from media_server.jobs.events import Drawn, Event, Finished, Initialised, Planned, Probed, SegmentMade
 from media_server.jobs.job import JobRequest
+from pipeline.grid import at_grid_rate
 from pipeline.ladder import RUNGS
 
 PIPELINE_VERSION = "2"
@@ -206,13 +208,16 @@ class Assembly:
     def _rendition(self, name: str, rung: _Rung) -> AssetRendition:
         about = rung.about
         presented = sum(s.duration for s in rung.segments) - about.priming_samples
-        if presented != self._plan.samples:
-            made = f"rendition {name} has {presented} samples"
-            raise Unavailable("child_protocol", f"{made}, the analysis counted {self._plan.samples}")
+        if at_grid_rate(presented, about.rate_hz) != self._plan.samples:
+            made = f"rendition {name} has {presented} samples at {about.rate_hz} Hz"
+            raise Unavailable(
+                "child_protocol", f"{made}, the analysis counted {self._plan.samples} at 48 kHz"
+            )
         return AssetRendition(
             name=name,
             codec=about.codec,
-            bitrate_bps=about.bitrate_bps,
+            # a lossless coder is asked for no bit rate: what it took is the only one there is
+            bitrate_bps=about.bitrate_bps or average_bandwidth_bps(rung.segments, about.rate_hz),
             rate_hz=about.rate_hz,
             channels=about.channels,
             priming_samples=about.priming_samples,

@@ -27,12 +27,13 @@ from media_server.jobs.events import (
     pack,
 )
 from pipeline.analyze import Analysis, Analyzer
+from pipeline.carried import fill
 from pipeline.chain import Chain
 from pipeline.decode import Reader
 from pipeline.encode import Encoder
 from pipeline.equalizer import Band, Equalizer
 from pipeline.errors import LimitExceeded, Malformed, MediaError
-from pipeline.ladder import ladder_for
+from pipeline.ladder import Ladder, ladder_for
 from pipeline.media import Block, MediaInfo, Packet
 from pipeline.normalize import GainPlan, plan_gain
 from pipeline.probe import open_source, probe
@@ -41,6 +42,8 @@ from pipeline.tags import read_cover
 from pipeline.transcode import encode_ladder
 
 PROGRESS_STEP = 0.01
+LOSSY_SHARE = 0.9
+"""Of the time that the default ladder and a lossless rendition take together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +98,13 @@ def produce(order: Order) -> Iterator[Message]:
         ceiling_dbtp=order.ceiling_dbtp,
         enabled=order.normalize,
     )
+    assert reader.carried is not None  # its one pass is over
+    ladder, ladder_warnings = fill(ladder_for(analysis.channels, order.ladder), reader.carried)
     silent = ("silent",) if analysis.true_peak_dbtp is None else ()
-    warnings = (*reader.warnings, *cover_warnings, *silent)
+    warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings)
     yield _planned(analysis, plan, warnings), b""
     yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
-    yield from _encode(order, analysis, plan)
+    yield from _encode(order, ladder, analysis, plan)
     yield Finished(warnings=warnings), b""
 
 
@@ -142,13 +147,31 @@ def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message
     return analysis
 
 
-def _encode(order: Order, analysis: Analysis, plan: GainPlan) -> Iterator[Message]:
-    reader = Reader(order.source, order.max_duration_s)
-    ladder = ladder_for(analysis.channels, order.ladder)
+def _encode(order: Order, ladder: Ladder, analysis: Analysis, plan: GainPlan) -> Iterator[Message]:
+    """The renditions of every codec with loss from one pass at 48 kHz, the lossless one from another.
+
+    Listeners wait for the first, so they come first. The lossless one has the samples of the source as they
+    are: neither resampled nor equalized nor amplified.
+    """
+    lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
+    lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
+    until = LOSSY_SHARE if lossless else 1.0
+    if lossy:
+        blocks = _shaped(order, Reader(order.source, order.max_duration_s))
+        yield from _renditions(blocks, lossy, plan.gain_db, analysis.duration_s, (0.0, until))
+    if lossless:
+        blocks = iter(Reader(order.source, order.max_duration_s))
+        since = until if lossy else 0.0
+        yield from _renditions(blocks, lossless, 0.0, analysis.duration_s, (since, 1.0))
+
+
+def _renditions(
+    blocks: Iterator[Block], ladder: Ladder, gain_db: float, duration_s: float, span: tuple[float, float]
+) -> Iterator[Message]:
+    """Segments of every rendition of one pass; `span` is what of the stage's progress the pass is."""
     segmenters: dict[str, Segmenter] = {}
-    lowest = ladder[0].name
-    told = 0.0
-    for encoder, packets in encode_ladder(_shaped(order, reader), ladder, plan.gain_db):
+    lowest, (told, until) = ladder[0], span
+    for encoder, packets in encode_ladder(blocks, ladder, gain_db):
         name = encoder.rendition.name
         if name not in segmenters:
             track = _track(encoder, packets)
@@ -156,8 +179,9 @@ def _encode(order: Order, analysis: Analysis, plan: GainPlan) -> Iterator[Messag
             yield _initialised(encoder, track), init_segment(track)
         for segment in (s for packet in packets for s in segmenters[name].push(packet)):
             yield _made(name, segment), segment.data
-        fraction = min(packets[-1].pts / analysis.samples, 1.0)
-        if name == lowest and fraction - told >= PROGRESS_STEP:
+        done = min(packets[-1].pts / lowest.rate_hz / duration_s, 1.0)
+        fraction = span[0] + (until - span[0]) * done
+        if name == lowest.name and fraction - told >= PROGRESS_STEP:
             told = fraction
             yield Progress(stage="encode", fraction=fraction), b""
     for name, segmenter in segmenters.items():
@@ -188,6 +212,7 @@ def _track(encoder: Encoder, packets: list[Packet]) -> Track:
         bitrate_bps=rendition.bitrate_bps,
         priming_samples=packets[0].trim_start,
         codec_config=encoder.codec_config,
+        bit_depth=rendition.bit_depth,
     )
 
 

@@ -68,7 +68,7 @@ class Initialised(_Event):
     event: Literal["init"] = "init"
     rendition: str = Field(pattern="^[a-z0-9-]{1,32}$")
     codec: str
-    bitrate_bps: int
+    bitrate_bps: int = Field(ge=0)
     rate_hz: int
     channels: int
     priming_samples: int = Field(ge=0)

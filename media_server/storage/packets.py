@@ -47,7 +47,8 @@ class StoredPackets:
         self._asset = asset
         durations = [segment.duration for segment in self._rendition.segments]
         try:
-            frame_samples = Codec.of_rfc6381(self._rendition.codec).frame_samples
+            codec = Codec.of_rfc6381(self._rendition.codec)
+            frame_samples = codec.frame_samples_at(self._rendition.rate_hz)
             self._map = PacketMap(durations, frame_samples, self._rendition.priming_samples)
         except ValueError as error:
             raise self._bad(error) from error

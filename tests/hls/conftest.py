@@ -20,6 +20,8 @@ from pipeline.media import Packet
 FRAME = 1024
 STEREO_ASC = bytes.fromhex("1190")  # AAC-LC, 48 kHz, 2 channels (ISO/IEC 14496-3 1.6.2.1)
 STEREO_OPUS_HEAD = b"OpusHead" + bytes.fromhex("01 02 3801 80bb0000 0000 00")  # RFC 7845 5.1, pre-skip 312
+# RFC 9639 8.2: blocks of 7680 samples, 96 kHz, 2 channels, 24 bits; no frame sizes, length and hash
+STEREO_STREAM_INFO = bytes.fromhex("1e00 1e00 000000 000000 17700370 00000000") + bytes(16)
 
 Sound = tuple[Track, list[Packet], NDArray[np.float32]]
 
@@ -45,6 +47,19 @@ def opus_track() -> Track:
         bitrate_bps=128_000,
         priming_samples=312,
         codec_config=STEREO_OPUS_HEAD,
+    )
+
+
+@pytest.fixture(scope="session")
+def flac_track() -> Track:
+    return Track(
+        codec=Codec.FLAC,
+        rate_hz=96_000,
+        channels=2,
+        bitrate_bps=0,
+        priming_samples=0,
+        codec_config=STEREO_STREAM_INFO,
+        bit_depth=24,
     )
 
 
@@ -75,16 +90,24 @@ def packets() -> Callable[..., list[Packet]]:
 def encoded_sound(
     samples: int, channels: int = 2, bitrate_bps: int = 128_000, codec: Codec = Codec.AAC
 ) -> Sound:
-    """Noise of `samples` samples, coded by FFmpeg's encoder at 48 kHz; pcm has (channels, samples)."""
+    """Noise of `samples` samples, coded by FFmpeg's encoder at 48 kHz; pcm has (channels, samples).
+
+    The samples are 16-bit integers, so that FLAC has them exactly.
+    """
     noise = np.random.default_rng(samples).normal(scale=0.1, size=(channels, samples + 64))
     pcm = np.apply_along_axis(np.convolve, 1, noise, np.hanning(9) / 4, mode="same")[:, :samples]
-    pcm = np.ascontiguousarray(pcm, dtype=np.float32)
+    pcm = np.ascontiguousarray(np.rint(pcm * 32_768) / 32_768, dtype=np.float32)
     layout = {1: "mono", 2: "stereo"}[channels]
     coder = av.CodecContext.create(codec.value, "w")
-    coder.sample_rate, coder.layout, coder.bit_rate = 48_000, layout, bitrate_bps
-    coder.format = {Codec.AAC: "fltp", Codec.OPUS: "flt"}[codec]
+    coder.sample_rate, coder.layout = 48_000, layout
+    coder.format = {Codec.AAC: "fltp", Codec.OPUS: "flt", Codec.FLAC: "s16"}[codec]
+    if codec is Codec.FLAC:
+        coder.options = {"frame_size": str(codec.frame_samples)}
+    else:
+        coder.bit_rate = bitrate_bps
     coder.flags |= Flags.global_header
     coder.open()
+    configuration = bytes(coder.extradata)  # as it is before there is sound: that is when it is stored
     coded = []
     for start in range(0, samples, FRAME):
         part = np.ascontiguousarray(pcm[:, start : start + FRAME])
@@ -99,19 +122,21 @@ def encoded_sound(
         channels=channels,
         bitrate_bps=bitrate_bps,
         priming_samples=priming,
-        codec_config=bytes(coder.extradata),
+        codec_config=configuration,
+        bit_depth=16 if codec is Codec.FLAC else None,
     )
-    return track, [_packet(item, codec.frame_samples) for item in coded], pcm
+    # the last packet of FLAC has no sound in it
+    return track, [_packet(item, codec) for item in coded if item.size], pcm
 
 
-def _packet(coded: av.Packet, frame_samples: int) -> Packet:
+def _packet(coded: av.Packet, codec: Codec) -> Packet:
     start, end = coded.pts, coded.pts + coded.duration
     return Packet(
         pts=max(0, start),
         duration=max(0, end) - max(0, start),
         data=bytes(coded),
         trim_start=min(0, end) - min(0, start),
-        trim_end=frame_samples - coded.duration,
+        trim_end=0 if codec is Codec.FLAC else codec.frame_samples - coded.duration,
     )
 
 

@@ -228,8 +228,39 @@ def test_a_sample_that_lasts_no_time_is_refused() -> None:
 def test_a_rate_beyond_the_sample_entry_is_refused(track: Track, rate_hz: int) -> None:
     """12.2.3: samplerate is 16.16."""
     assert replace(track, rate_hz=65_535).rate_hz == 65_535
-    with pytest.raises(ValueError, match=f"rate is {rate_hz} Hz, a sample entry holds 1 to 65535"):
+    with pytest.raises(ValueError, match=f"rate is {rate_hz} Hz, mp4a.40.2 in ISO files has 1 to 65535"):
         replace(track, rate_hz=rate_hz)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "entry_hz"),
+    [
+        (44_100, 44_100),
+        (48_000, 48_000),
+        (88_200, 44_100),
+        (96_000, 48_000),
+        (176_400, 44_100),
+        (192_000, 48_000),
+    ],
+)
+def test_flac_has_its_own_bits_and_a_rate_that_the_entry_can_hold(
+    flac_track: Track, payload: Payload, rate_hz: int, entry_hz: int
+) -> None:
+    """FLACISO 3.3.1: samplesize is the depth; above 65535 Hz a regular division of the rate stands there."""
+    data = init_segment(replace(flac_track, rate_hz=rate_hz))
+    entry = payload(data, "moov/trak/mdia/minf/stbl/stsd")[8:]
+    assert entry[4:8] == b"fLaC"
+    channels, bits, _, _, rate = struct.unpack_from(">HHHHI", entry, 24)
+    assert (channels, bits, rate) == (2, 24, entry_hz << 16)
+    assert struct.unpack_from(">I", payload(data, "moov/trak/mdia/mdhd"), 12) == (rate_hz,)
+    assert struct.unpack_from(">I", payload(data, "moov/mvex/trex"), 12) == (rate_hz * 2 // 25,)
+
+
+def test_flac_needs_no_edit_list_and_no_early_start(flac_track: Track, payload: Payload) -> None:
+    """Nothing is in front of its first sample (8.6.6), and every frame stands alone (10.1)."""
+    assert b"edts" not in init_segment(flac_track)
+    segment = media_segment(1, 0, [Packet(pts=0, duration=3840, data=b"x")], Codec.FLAC)
+    assert b"sgpd" not in segment
 
 
 def test_negative_priming_is_refused(track: Track) -> None:

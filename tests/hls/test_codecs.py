@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls.codecs import CODINGS, dops, esds
+from hls.codecs import CODINGS, dfla, dops, esds
 from pipeline.ladder import Codec
 
 
@@ -78,3 +78,15 @@ def test_another_opus_header_is_refused(header: bytes, message: str) -> None:
     """RFC 7845 5.1: the upper four bits of the version are the major one; other families bring a table."""
     with pytest.raises(ValueError, match=message):
         dops(header, 2, 128_000)
+
+
+def test_dfla_is_one_metadata_block_without_the_magic() -> None:
+    """FLACISO 3.3.2: FullBox version 0, then the header (last, type 0, 34 bytes) and STREAMINFO."""
+    info = bytes(range(34))
+    assert dfla(info, 2, 0) == bytes.fromhex("0000003264664c6100000000 80 000022") + info
+    assert (CODINGS[Codec.FLAC].sample_entry, CODINGS[Codec.FLAC].roll_distance) == (b"fLaC", None)
+
+
+def test_dfla_refuses_what_is_no_stream_info() -> None:
+    with pytest.raises(ValueError, match="STREAMINFO has 38 bytes, expected 34"):
+        dfla(b"fLaC" + bytes(34), 2, 0)

@@ -15,4 +15,5 @@ def test_masters_are_called_as_the_contract_has_it() -> None:
     assert {str(family): family.master for family in Family} == {
         "aac": "master.m3u8",
         "opus": "master-opus.m3u8",
+        "flac": "master-lossless.m3u8",
     }

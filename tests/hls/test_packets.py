@@ -18,7 +18,7 @@ from hls.segmenter import Segment, Segmenter
 from pipeline.ladder import Codec
 from pipeline.media import Packet
 
-PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312}
+PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312, Codec.FLAC: 0}
 Sound = tuple[Track, list[Packet], Any]
 
 

@@ -208,3 +208,35 @@ def test_any_track_is_cut_without_hole_or_runt(
     assert all(segment.duration == SEGMENT_SAMPLES for segment in segments[:-1])
     assert len(segments) == 1 or segments[-1].duration >= SHORTEST_TAIL_SAMPLES
     assert segments[-1].duration < SEGMENT_SAMPLES + SHORTEST_TAIL_SAMPLES
+
+
+def flac_packets(samples: int, rate_hz: int) -> list[Packet]:
+    """Blocks of 80 ms, the last one as short as it is."""
+    frame = rate_hz * 2 // 25
+    return [
+        Packet(pts=start, duration=min(frame, samples - start), data=b"x")
+        for start in range(0, samples, frame)
+    ]
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 96_000, 192_000])
+def test_flac_is_cut_at_3_84_s_of_its_own_rate(flac_track: Track, rate_hz: int) -> None:
+    """The grid: 48 blocks of 80 ms at every rate; a tail under half a second joins the one before."""
+    track, cell = replace(flac_track, rate_hz=rate_hz), rate_hz * 96 // 25
+    assert [s.duration for s in cut(track, flac_packets(2 * cell, rate_hz))] == [cell, cell]
+    assert [s.duration for s in cut(track, flac_packets(cell + rate_hz // 2, rate_hz))] == [
+        cell,
+        rate_hz // 2,
+    ]
+    tail = rate_hz // 2 - 1
+    assert [s.duration for s in cut(track, flac_packets(cell + tail, rate_hz))] == [cell + tail]
+
+
+def test_only_the_last_frame_of_flac_may_be_short(flac_track: Track) -> None:
+    """RFC 9639 9.1.1: of a fixed block size only the last block differs."""
+    segmenter = Segmenter(flac_track)
+    segmenter.push(Packet(pts=0, duration=100, data=b"x"))
+    with pytest.raises(ValueError, match="a packet follows one that was cut at its end"):
+        segmenter.push(Packet(pts=100, duration=7_680, data=b"x"))
+    with pytest.raises(ValueError, match="frame is 7681 samples, expected 7680"):
+        Segmenter(flac_track).push(Packet(pts=0, duration=7_681, data=b"x"))

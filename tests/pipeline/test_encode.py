@@ -12,7 +12,7 @@ import signals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.encode import Encoder
+from pipeline.encode import Encoder, quantised
 from pipeline.ladder import Codec, Rendition
 from pipeline.media import Block, Packet
 
@@ -20,6 +20,8 @@ every_codec = pytest.mark.parametrize("codec", list(Codec))
 
 
 def rendition(codec: Codec, channels: int = 2) -> Rendition:
+    if codec.is_lossless:
+        return Rendition(name="x", codec=codec, bitrate_bps=0, channels=channels, bit_depth=24)
     return Rendition(name="x", codec=codec, bitrate_bps=64_000 * channels, channels=channels)
 
 
@@ -47,7 +49,8 @@ def test_presented_durations_add_up_to_what_was_pushed(
 ) -> None:
     packets = packets_of(samples, sizes, channels, codec=codec)
     assert sum(p.duration for p in packets) == samples
-    assert all(p.frame_samples == codec.frame_samples for p in packets)
+    whole = packets[:-1] if codec.is_lossless else packets  # FLAC's last frame has no padding
+    assert all(p.frame_samples == codec.frame_samples for p in whole)
     assert [p.pts for p in packets] == [sum(q.duration for q in packets[:i]) for i in range(len(packets))]
 
 
@@ -120,6 +123,36 @@ def test_left_stays_left_in_opus() -> None:
     heard = np.concatenate([frame.to_ndarray().reshape(-1, 2).T for frame in frames], axis=1)
     left, right = np.abs(heard.astype(float)).max(axis=1)
     assert left > 100 * max(right, 1e-9)
+
+
+@pytest.mark.parametrize("bit_depth", [16, 24])
+def test_integers_come_through_float_as_they_were(bit_depth: int) -> None:
+    """A Block's float32 has 24 bits: every integer sample is exact in it, full scale to full scale."""
+    full_scale = 1 << (bit_depth - 1)
+    integers = np.random.default_rng(5).integers(-full_scale, full_scale, (2, 4_000), np.int32)
+    integers[0, :2] = -full_scale, full_scale - 1
+    assert np.array_equal(quantised((integers / full_scale).astype(np.float32), bit_depth), integers)
+
+
+def test_what_has_more_bits_is_rounded_and_what_is_too_loud_is_cut() -> None:
+    pcm = np.array([[0.6, -0.6, 32_767.0, 40_000.0, -32_768.0, -40_000.0]], np.float32) / 32_768
+    assert quantised(pcm, 16).tolist() == [[1, -1, 32_767, 32_767, -32_768, -32_768]]
+
+
+def test_flac_says_what_it_codes_before_it_has_coded_anything() -> None:
+    """RFC 9639 8.2, STREAMINFO: the block size twice, rate, channels and bits; no length and no hash yet."""
+    info = Encoder(rendition(Codec.FLAC)).codec_config
+    assert struct.unpack(">HH", info[:4]) == (3_840, 3_840)
+    packed = int.from_bytes(info[10:18], "big")
+    assert (packed >> 44, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1) == (48_000, 2, 24)
+    assert (packed & (1 << 36) - 1, info[18:]) == (0, bytes(16))
+
+
+def test_the_end_of_flac_is_its_last_frame_and_no_empty_one() -> None:
+    """FFmpeg's flush brings a packet without bytes, which GStreamer and video.js stop at if it is stored."""
+    packets = packets_of(5_000, [], codec=Codec.FLAC)
+    assert [(p.duration, p.trim_start, p.trim_end) for p in packets] == [(3_840, 0, 0), (1_160, 0, 0)]
+    assert all(packet.data for packet in packets)
 
 
 @every_codec

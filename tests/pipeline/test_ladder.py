@@ -36,17 +36,28 @@ def test_a_job_may_ask_for_some_rungs_in_any_order() -> None:
     assert [rung.name for rung in ladder_for(2, asked)] == ["128k", "320k", "opus-128"]
 
 
+def test_a_rung_for_every_bit_rate_that_is_common() -> None:
+    """Requirements I5: a codec after the other, the lowest first, and the source itself."""
+    assert [(rung.name, rung.bitrate_bps) for rung in RUNGS.values()] == [
+        ("64k", 64_000), ("96k", 96_000), ("128k", 128_000), ("160k", 160_000), ("192k", 192_000),
+        ("256k", 256_000), ("320k", 320_000),
+        ("opus-64", 64_000), ("opus-96", 96_000), ("opus-128", 128_000), ("opus-192", 192_000),
+        ("lossless", 0),
+    ]  # fmt: skip
+    assert RUNGS["lossless"].codec is Codec.FLAC
+
+
 def test_a_rung_is_known_by_its_own_name() -> None:
     assert RUNGS["opus-128"] == Rendition(name="opus-128", codec=Codec.OPUS, bitrate_bps=128_000)
     assert all(name == rung.name for name, rung in RUNGS.items())
 
 
-@pytest.mark.parametrize("names", [(), ("64k",), ("128k", "lossless"), ("128K",), ("opus",)])
+@pytest.mark.parametrize("names", [(), ("32k",), ("128k", "flac"), ("128K",), ("opus",)])
 def test_a_rung_outside_the_product_is_refused_by_name(names: tuple[str, ...]) -> None:
     with pytest.raises(Unsupported) as refused:
         ladder_for(2, names)
     assert refused.value.code == "unknown_rendition"
-    assert "known are 128k, 192k, 320k, opus-128" in refused.value.message
+    assert refused.value.message.endswith(f"known are {', '.join(RUNGS)}")
 
 
 def test_aac_low_complexity_is_named_as_players_know_it() -> None:
@@ -62,5 +73,20 @@ def test_opus_is_named_by_its_sample_entry_in_packets_of_20_ms() -> None:
 @pytest.mark.parametrize("codec", list(Codec))
 def test_a_codec_is_found_by_the_name_that_playlists_have(codec: Codec) -> None:
     assert Codec.of_rfc6381(codec.rfc6381) is codec
-    with pytest.raises(ValueError, match=r"codec is 'fLaC', known are mp4a\.40\.2, Opus"):
-        Codec.of_rfc6381("fLaC")
+    with pytest.raises(ValueError, match=r"codec is 'alac', known are mp4a\.40\.2, Opus, fLaC"):
+        Codec.of_rfc6381("alac")
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "samples"),
+    [(8_000, 640), (44_100, 3_528), (48_000, 3_840), (88_200, 7_056), (96_000, 7_680), (192_000, 15_360)],
+)
+def test_a_frame_of_flac_is_80_ms_at_every_rate(rate_hz: int, samples: int) -> None:
+    """48 of them are a segment; RFC 9639 7 wants at most 4608 up to 48 kHz and 16384 above."""
+    assert Codec.FLAC.frame_samples_at(rate_hz) == samples
+    assert Codec.AAC.frame_samples_at(rate_hz) == Codec.AAC.frame_samples
+
+
+def test_a_rate_without_whole_frames_is_none_of_flac() -> None:
+    with pytest.raises(ValueError, match="rate is 35467 Hz, 80 ms of it are no whole number of samples"):
+        Codec.FLAC.frame_samples_at(35_467)

@@ -63,6 +63,7 @@ def made(seed: int = 1, ladder: tuple[str, ...] = ("128k", "192k")) -> tuple[Ass
             bitrate_bps=rung.bitrate_bps,
             priming_samples=packets[0].trim_start,
             codec_config=encoder.codec_config,
+            bit_depth=rung.bit_depth,
         )
         segmenter = Segmenter(track)
         segments = [s for p in packets for s in segmenter.push(p)] + segmenter.flush()

@@ -45,9 +45,9 @@ async def test_a_player_finds_everything_from_the_master(server: Any) -> None:
 
 async def test_each_codec_has_a_master_of_its_own(server: Any) -> None:
     """hls.md 1.3: AAC and Opus in one ladder stop GStreamer and Chromium at the first switch."""
-    asset = await server.publish(ladder=("128k", "192k", "opus-128"))
+    asset = await server.publish(ladder=("128k", "192k", "opus-128", "lossless"))
     masters = {}
-    for name in ("master.m3u8", "master-opus.m3u8"):
+    for name in ("master.m3u8", "master-opus.m3u8", "master-lossless.m3u8"):
         answer = await server.ask(f"/hls/{asset.track_id}/{name}")
         assert answer.headers["content-type"] == "application/vnd.apple.mpegurl"
         variants = m3u8.loads(answer.text).playlists
@@ -55,6 +55,7 @@ async def test_each_codec_has_a_master_of_its_own(server: Any) -> None:
     assert masters == {
         "master.m3u8": [("stream_128k.m3u8", "mp4a.40.2"), ("stream_192k.m3u8", "mp4a.40.2")],
         "master-opus.m3u8": [("stream_opus-128.m3u8", "Opus")],
+        "master-lossless.m3u8": [("stream_lossless.m3u8", "fLaC")],
     }
     media = m3u8.loads((await server.ask(f"/hls/{asset.track_id}/stream_opus-128.m3u8")).text)
     for uri in (media.segment_map[0].uri, *(segment.uri for segment in media.segments)):
@@ -63,7 +64,8 @@ async def test_each_codec_has_a_master_of_its_own(server: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ladder", "missing"), [(("128k",), "master-opus.m3u8"), (("opus-128",), "master.m3u8")]
+    ("ladder", "missing"),
+    [(("128k",), "master-opus.m3u8"), (("opus-128",), "master.m3u8"), (("128k",), "master-lossless.m3u8")],
 )
 async def test_a_master_of_a_codec_the_track_does_not_have_is_404(
     server: Any, ladder: tuple[str, ...], missing: str

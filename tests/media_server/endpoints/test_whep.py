@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import presentations
 import pytest
 from httpx2 import Response
 from peers import WITHIN_S, Peer
@@ -19,7 +20,7 @@ from media_server.endpoints.listeners import Listeners
 from media_server.endpoints.openapi import document
 from media_server.endpoints.readmission import Readmission
 from media_server.endpoints.routes import operations
-from media_server.endpoints.whep import ASK_AGAIN_S, _still_admitted
+from media_server.endpoints.whep import ASK_AGAIN_S, _still_admitted, heard_of
 from media_server.errors import Unavailable
 from media_server.settings import Settings
 from media_server.storage.packets import StoredPackets
@@ -200,6 +201,22 @@ async def test_a_track_without_its_packets_is_not_there_yet(
     asset = await server.publish(ladder=ladder, **changes)
     answer = await ask(server, asset.track_id, await peer.offer())
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("ladder", "heard"),
+    [((64, 96, 128, 192), 128), ((64,), 64), ((192,), 192)],
+)
+def test_the_best_rendition_that_most_networks_carry_is_heard(ladder: tuple[int, ...], heard: int) -> None:
+    """Nothing here measures the listener's network, and there is no other rendition to change to."""
+    rungs = [
+        presentations.rendition(
+            f"opus-{kbps}", codec="opus", bitrate_bps=kbps * 1000, duration_samples=48_000
+        )
+        for kbps in ladder
+    ]
+    asset = presentations.asset(*rungs, duration_samples=48_000)
+    assert heard_of(asset).name == f"opus-{heard}"
 
 
 async def test_an_unknown_track_is_not_found(serve: Callable[..., Any], peer: Peer) -> None:

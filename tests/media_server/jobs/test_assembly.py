@@ -153,6 +153,44 @@ def test_renditions_stand_in_the_order_of_the_ladder_whatever_came_first() -> No
     assert [rendition.name for rendition in parts.asset.renditions] == ["128k", "320k", "opus-128"]
 
 
+def test_a_lossless_rendition_is_as_long_at_its_own_rate_and_has_the_bit_rate_that_it_took() -> None:
+    """5000 samples at 48 kHz are 9999 to 10000 at 96 kHz; its coder was asked for no bit rate."""
+    parts = assembly()
+    about = {
+        "rendition": "lossless",
+        "codec": "fLaC",
+        "bitrate_bps": 0,
+        "rate_hz": 96_000,
+        "priming_samples": 0,
+    }
+    parts.take(Probed(container="flac", codec="flac", rate_hz=96_000, channels=2), b"")
+    parts.take(plan(), b"")
+    parts.take(INIT.model_copy(update=about), b"init")
+    parts.take(SegmentMade(rendition="lossless", number=0, pts=0, duration=9_999), b"s" * 3_000)
+    parts.take(Finished(), b"")
+    (rendition,) = parts.asset.renditions
+    assert (rendition.rate_hz, rendition.codec) == (96_000, "fLaC")
+    assert rendition.bitrate_bps == -(-8 * 3_000 * 96_000 // 9_999)
+
+
+def test_a_lossless_rendition_of_another_length_is_refused() -> None:
+    parts = assembly()
+    about = {
+        "rendition": "lossless",
+        "codec": "fLaC",
+        "bitrate_bps": 0,
+        "rate_hz": 96_000,
+        "priming_samples": 0,
+    }
+    parts.take(Probed(container="flac", codec="flac", rate_hz=96_000, channels=2), b"")
+    parts.take(plan(), b"")
+    parts.take(INIT.model_copy(update=about), b"init")
+    parts.take(SegmentMade(rendition="lossless", number=0, pts=0, duration=10_002), b"s")
+    parts.take(Finished(), b"")
+    with pytest.raises(Unavailable, match="lossless has 10002 samples at 96000 Hz"):
+        _ = parts.asset
+
+
 def test_nothing_is_whole_before_it_is_finished() -> None:
     parts = assembly()
     parts.take(plan(), b"")

@@ -60,7 +60,7 @@ async def test_a_playlist_that_another_parser_reads_otherwise_is_not_published(
     with pytest.raises(Unavailable) as caught:
         check_playlists(replace(asset, state="growing"))  # it would never end
     assert caught.value.code == "bad_playlist"
-    stranger = replace(asset.renditions[3], codec="fLaC")  # of no family: nobody could ever find it
+    stranger = replace(asset.renditions[3], codec="alac")  # of no family: nobody could ever find it
     with pytest.raises(Unavailable) as caught:
         check_playlists(replace(asset, renditions=(*asset.renditions[:3], stranger)))
     assert caught.value.code == "bad_playlist"
