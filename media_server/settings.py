@@ -11,8 +11,10 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from media_server.profiles import BUILT_IN, Profiles, load_profiles
 
 MIN_SECRET_CHARACTERS = 32
 """RFC 8725 3.5: an HMAC key is at least as long as the hash's output, 32 bytes for SHA-256."""
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
     trusted_proxies: Listed = ()
     cors_allowed_origins: Listed = ()
     web_page: bool | None = None
+    config_dir: Path | None = None
 
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARN|ERROR)$")
     log_format: str | None = Field(None, pattern="^(json|console)$")
@@ -113,6 +116,8 @@ class Settings(BaseSettings):
     drain_delay_s: float = Field(5.0, ge=0, le=25)
     demo_track: bool = True
 
+    _profiles: Profiles = PrivateAttr(BUILT_IN)
+
     @field_validator(
         *("trusted_proxies", "cors_allowed_origins", "internal_allowed_ips"),
         *("source_buckets", "stun_urls", "turn_urls"),
@@ -154,6 +159,7 @@ class Settings(BaseSettings):
         for name, schemes in ADDRESSES.items():
             if not _begins_with(getattr(self, name), schemes):
                 raise ValueError(f"{name.upper()} must begin with {' or '.join(schemes)} and name a host")
+        self._profiles = load_profiles(self.config_dir)
         if "{track_id}" not in self.stream_ready_path:
             raise ValueError("STREAM_READY_PATH must contain {track_id}")
         if self.app_env is not AppEnv.PRODUCTION:
@@ -166,6 +172,11 @@ class Settings(BaseSettings):
         if "*" in self.cors_allowed_origins:
             raise ValueError("production needs CORS_ALLOWED_ORIGINS to name its origins, not *")
         return self
+
+    @property
+    def profiles(self) -> Profiles:
+        """Ladders by name: the built-in ones and those of `config_dir`, as they were at the start."""
+        return self._profiles
 
     @property
     def development(self) -> bool:

@@ -34,6 +34,7 @@ LAYERS = (
     ("media_server.jobs.job",),  # the value that the state port keeps; the rest of jobs/ stands above it
     ("media_server.log", "media_server.metrics", "media_server.database"),
     ("media_server.settings", "media_server.errors", "media_server.ids", "media_server.trace"),
+    ("media_server.profiles",),
     ("media_server",),  # the package's own file; what lies in the package is named above
     ("webrtc", "hls"),
     ("pipeline",),

@@ -21,6 +21,7 @@ from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
 from media_server.jobs.events import Progress as Told
 from media_server.jobs.job import EqualizerOptions, JobRequest, LoudnessOptions, Options, Source, now_rfc3339
+from media_server.profiles import BUILT_IN
 from pipeline.equalizer import PRESETS
 from pipeline.ladder import DEFAULT_LADDER, RUNGS
 
@@ -91,7 +92,7 @@ def _assembly(source: Path, options: Options) -> Assembly:
 def _order(source: Path, options: Options) -> Order:
     return Order(
         source=source.resolve(),
-        ladder=options.ladder,
+        ladder=options.rungs(BUILT_IN),
         normalize=options.loudness.mode == "track",
         target_lufs=options.loudness.target_lufs,
         ceiling_dbtp=options.loudness.ceiling_dbtp,

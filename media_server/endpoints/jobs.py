@@ -30,6 +30,7 @@ from media_server.errors import BadRequest, NotFound, Unsupported
 from media_server.ids import canonical_uuid
 from media_server.jobs.job import Job, JobRequest, JobState, now_rfc3339
 from media_server.jobs.submission import Submission, submit
+from media_server.profiles import Profiles
 
 JOBS: Final = "/api/v1/internal/jobs"
 MAX_BODY_BYTES: Final = 1_048_576
@@ -75,7 +76,7 @@ async def submitted(request: Request, body: Body) -> Response:
                 form, services, visibility="private", calls_back=True, key=key, traceparent=traceparent
             )
     elif media_type == JSON:
-        wanted = job_request(_json_object(await body.whole(MAX_BODY_BYTES)))
+        wanted = job_request(_json_object(await body.whole(MAX_BODY_BYTES)), services.settings.profiles)
         if wanted.source.kind == "none":
             raise BadRequest("bad_job", "source: needs exactly one of bucket and key, path, or url")
         submission = Submission(request=wanted, accepted_at=now_rfc3339(), traceparent=traceparent)
@@ -110,7 +111,7 @@ async def submit_form(
     if "options" in fields:
         fields["options"] = _json_object(fields["options"].encode(), "options")
     submission = Submission(
-        request=job_request(fields),
+        request=job_request(fields, services.settings.profiles),
         upload=form.upload("unnamed"),
         accepted_at=now_rfc3339(),
         calls_back=calls_back,
@@ -154,14 +155,18 @@ def _json_object(text: bytes, what: str = "the body") -> dict[str, Any]:
     return value
 
 
-def job_request(fields: Mapping[str, Any]) -> JobRequest:
-    """The request that these fields make.
+def job_request(fields: Mapping[str, Any], profiles: Profiles) -> JobRequest:
+    """The request that these fields make, of a profile that there is.
 
     Raises:
         BadRequest: `bad_job`; the message names the fields that are wrong, never their values.
     """
     try:
-        return JobRequest.model_validate(fields)
+        request = JobRequest.model_validate(fields)
+        request.options.rungs(profiles)
+        return request
+    except Unsupported as error:
+        raise BadRequest("bad_job", f"options.profile: {error.message}") from None
     except ValidationError as error:
         told = [
             f"{'.'.join(to_snake(str(part)) for part in one['loc'])}: {one['msg']}"

@@ -27,7 +27,7 @@ from media_server.jobs.child import Order
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
 from media_server.jobs.fetch import Fetched, fetch
 from media_server.jobs.folders import Folders
-from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
+from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
 from media_server.jobs.publish import live_asset, must_be_newer, point_to, store, summary_of
 from media_server.jobs.runner import run
@@ -153,6 +153,7 @@ class Handler:
         self, delivery: Delivery, submission: Submission, folder: Path, watched: Watched
     ) -> Asset:
         request = submission.request
+        options = request.options.spelt_out(self._settings.profiles)
         live = await live_asset(self._storage, request.track_id)
         if live is not None and live.job_id == delivery.job_id:
             # an earlier attempt got this far, though perhaps not into the list of tracks
@@ -163,7 +164,7 @@ class Handler:
         await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
         fetched = await fetch(submission, folder, self._storage, self._settings, self._sources)
         assembly = Assembly(
-            request,
+            request.model_copy(update={"options": options}),
             Identity(
                 job_id=delivery.job_id,
                 created_at=now_rfc3339(),
@@ -173,7 +174,7 @@ class Handler:
                 source_title=submission.upload.title if submission.upload else None,
             ),
         )
-        await self._transcode(assembly, self._order(submission, fetched), watched)
+        await self._transcode(assembly, self._order(options, fetched), watched)
         await watched.reach(Stage.PUBLISH, 0.0)
         if not await delivery.extend():
             raise LeaseLost
@@ -196,11 +197,10 @@ class Handler:
                 await watched.reach(stage, fraction)
         self._metrics.stage_ended(stage.value, time.monotonic() - began)
 
-    def _order(self, submission: Submission, fetched: Fetched) -> Order:
-        options = submission.request.options
+    def _order(self, options: Options, fetched: Fetched) -> Order:
         return Order(
             source=fetched.path,
-            ladder=options.ladder,
+            ladder=options.rungs(self._settings.profiles),
             normalize=options.loudness.mode == "track",
             target_lufs=options.loudness.target_lufs,
             ceiling_dbtp=options.loudness.ceiling_dbtp,

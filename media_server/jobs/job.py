@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasGenerator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from media_server.errors import Conflict
+from media_server.errors import Conflict, Unsupported
 from media_server.ids import canonical_uuid
+from media_server.profiles import DEFAULT, NAME_PATTERN, Profiles
 from pipeline import equalizer
-from pipeline.ladder import DEFAULT_LADDER, RUNGS, Codec
+from pipeline.ladder import RUNGS, Codec
 
 MAX_VERSION = 2**63 - 1
 """The largest integer that the message and the record of a job can carry."""
@@ -120,21 +121,50 @@ class EqualizerOptions(_Foreign):
 
 
 class Options(_Foreign):
-    """What to make of the source.
+    """What to make of the source: the renditions of `ladder`, else those that `profile` stands for.
 
     `segment_format` says which of the playlists of AAC is offered first; nothing else is made of the source.
     """
 
-    ladder: tuple[RenditionName, ...] = Field(DEFAULT_LADDER, min_length=1, max_length=16)
+    profile: str = Field(DEFAULT, pattern=NAME_PATTERN)
+    ladder: tuple[RenditionName, ...] | None = Field(None, min_length=1, max_length=16)
     loudness: LoudnessOptions = LoudnessOptions()
     eq: EqualizerOptions | None = None
     segment_format: Literal["fmp4", "ts"] = "fmp4"
 
     @model_validator(mode="after")
     def _has_what_ts_carries(self) -> Self:
-        if self.segment_format == "ts" and all(RUNGS[name].codec is not Codec.AAC for name in self.ladder):
+        if self.ladder is not None and not self._is_carried(self.ladder):
             raise ValueError("segment_format ts carries AAC, of which the ladder names no rendition")
         return self
+
+    def _is_carried(self, ladder: tuple[str, ...]) -> bool:
+        return self.segment_format != "ts" or any(RUNGS[name].codec is Codec.AAC for name in ladder)
+
+    def rungs(self, profiles: Profiles) -> tuple[str, ...]:
+        """The names of the renditions to make.
+
+        Raises:
+            Unsupported: `unknown_profile`, or `profile_without_aac` where the segments shall be MPEG-TS.
+        """
+        if self.ladder is not None:
+            return self.ladder
+        if self.profile not in profiles:
+            raise Unsupported("unknown_profile", f"profile must be one of {', '.join(sorted(profiles))}")
+        ladder = profiles[self.profile]
+        if not self._is_carried(ladder):
+            raise Unsupported(
+                "profile_without_aac", f"segment_format ts carries AAC, {self.profile} has none"
+            )
+        return ladder
+
+    def spelt_out(self, profiles: Profiles) -> Options:
+        """The same wish with its ladder named: what a profile stands for may change from day to day.
+
+        Raises:
+            Unsupported: as `rungs`.
+        """
+        return self.model_copy(update={"ladder": self.rungs(profiles), "profile": DEFAULT})
 
     @property
     def equalizer_bands(self) -> tuple[equalizer.Band, ...]:

@@ -32,7 +32,7 @@ class _Told(BaseModel):
 
 
 class ToldLoudness(_Told):
-    """The source as measured, null for silence, and the one gain that every rendition got."""
+    """The source as measured, null for silence, and the one gain of every rendition but a lossless one."""
 
     integrated_lufs: float | None
     true_peak_dbtp: float | None
@@ -42,7 +42,7 @@ class ToldLoudness(_Told):
 
 
 class ToldRendition(_Told):
-    """`bitrate` is the encoder's setting in bit/s, all channels together."""
+    """`bitrate` is the encoder's setting in bit/s, all channels together; of a lossless one what it took."""
 
     name: str
     codec: str

@@ -53,7 +53,7 @@ every_stored_track = pytest.mark.parametrize("track", [name for name in CHANNELS
 
 @pytest.fixture(scope="module")
 def masters(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The addresses of multivariant playlists: AAC, Opus and MPEG-TS of a stereo and a mono track; a lossless one.
+    """The addresses of the multivariant playlists of a stereo, a mono and a lossless track.
 
     MPEG-TS and lossless are those that a job with `segment_format`, or of that rendition alone, tells.
     """

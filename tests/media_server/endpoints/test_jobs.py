@@ -114,6 +114,10 @@ async def test_a_key_that_is_none_is_refused(server: Any, key: str) -> None:
         (json.dumps({**WANTED, "source": "a"}).encode(), "source"),
         (json.dumps({**WANTED, "visibility": "secret"}).encode(), "visibility"),
         (json.dumps({**WANTED, "options": {"ladder": ["1k"]}}).encode(), "ladder"),
+        (
+            json.dumps({**WANTED, "options": {"profile": "radio"}}).encode(),
+            "options.profile: profile must be",
+        ),
         (json.dumps({**WANTED, "options": {"loudness": {"target_lufs": 3}}}).encode(), "target_lufs"),
         (json.dumps({**WANTED, "title": "x" * 1025}).encode(), "title"),
     ],

@@ -7,7 +7,7 @@ import uuid
 import pytest
 from pydantic import ValidationError
 
-from media_server.errors import Conflict
+from media_server.errors import Conflict, Unsupported
 from media_server.jobs.job import (
     MAX_VERSION,
     TRANSITIONS,
@@ -89,6 +89,30 @@ def test_a_source_is_exactly_one_place(fields: dict[str, str], kind: str) -> Non
 def test_options_outside_the_list_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate(options)
+
+
+def test_a_job_gets_the_ladder_it_names_else_that_of_its_profile() -> None:
+    """What is made is spelt out, so that a version does not depend on what a profile means later."""
+    profiles = {"default": ("128k",), "studio": ("128k", "lossless")}
+    assert Options().rungs(profiles) == ("128k",)
+    assert Options(profile="studio").rungs(profiles) == ("128k", "lossless")
+    assert Options(profile="studio", ladder=("96k",)).rungs(profiles) == ("96k",)
+    spelt_out = Options(profile="studio").spelt_out(profiles)
+    assert spelt_out == Options(ladder=("128k", "lossless")) == spelt_out.spelt_out({})
+
+
+def test_a_profile_that_nobody_made_is_refused() -> None:
+    with pytest.raises(Unsupported, match="profile must be one of default, studio") as refused:
+        Options(profile="radio").rungs({"studio": ("128k",), "default": ("128k",)})
+    assert refused.value.code == "unknown_profile"
+
+
+def test_a_profile_must_have_what_mpegts_carries() -> None:
+    """Known only once the profile is looked up; a ladder that is named is refused with the request."""
+    options, profiles = Options(profile="studio", segment_format="ts"), {"studio": ("opus-64", "lossless")}
+    with pytest.raises(Unsupported, match="segment_format ts carries AAC, studio has none") as refused:
+        options.rungs(profiles)
+    assert refused.value.code == "profile_without_aac"
 
 
 BAND = {"type": "peaking", "frequency_hz": 1_000, "gain_db": 3}
