@@ -22,12 +22,12 @@ from pipeline.media import Block
 Pcm = NDArray[np.float32]
 
 LOSSY = {
-    "mp3": ("libmp3lame", "mp3", "fltp", 192_000),
+    "mp3": ("libmp3lame", "mp3", "fltp", 320_000),
     "m4a": ("aac", "mp4", "fltp", 192_000),
     "aac": ("aac", "adts", "fltp", 192_000),
     "opus": ("libopus", "ogg", "flt", 128_000),
 }
-"""Encoder, container, sample format and bit rate."""
+"""Encoder, container, sample format and bit rate; that of mp3 fills every rung."""
 
 WholeSignal = Literal["wander", "quiet", "full scale", "silence"]
 WHOLE_SIGNALS: tuple[WholeSignal, ...] = get_args(WholeSignal)

@@ -53,6 +53,11 @@ class Source:
         """The same sound at 48 kHz, by another method than the product's."""
         return _pcm_out(self.rate_hz, self.channels)
 
+    def rungs(self, master: str) -> tuple[str, ...]:
+        """What it fills of the default ladder: stereo M4A is of 192 kbit/s here, Vorbis of less than 128."""
+        filled = {"m4a": 2 if self.channels == 2 else 3, "ogg": 1}.get(self.fmt, 3)
+        return RUNGS[master][:filled]
+
     def __str__(self) -> str:
         return f"{self.fmt}-{self.rate_hz}-{'mono' if self.channels == 1 else 'stereo'}"
 
@@ -127,9 +132,9 @@ every_master = pytest.mark.parametrize("master", list(RUNGS))
 def test_every_rung_has_the_exact_length(library: Library, source: Source, master: str) -> None:
     """Sum of sample durations less the edit list's media_time: round(n * 48000 / rate), to the sample."""
     rungs = library.rungs(source, master)
-    assert tuple(rungs) == RUNGS[master]
+    assert tuple(rungs) == source.rungs(master)
     assert {name: rung.presented_samples for name, rung in rungs.items()} == dict.fromkeys(
-        RUNGS[master], source.samples_out
+        source.rungs(master), source.samples_out
     )
     job = library.job(source)
     assert job["result"]["duration_seconds"] == round(source.samples_out / RATE_HZ, 3)

@@ -111,7 +111,7 @@ def test_a_source_that_cannot_be_lossless_is_warned_of(carried: Carried, warning
 @pytest.mark.parametrize(
     ("fmt", "subtype", "kbps", "bits"),
     [
-        ("mp3", None, 192, 32),
+        ("mp3", None, 320, 32),
         ("m4a", None, 192, 32),
         ("flac", "PCM_16", None, 16),
         ("wav", "PCM_24", None, 32),
