@@ -221,7 +221,8 @@ export class SocketStream {
     if (this.queue.length || this.sink?.updating) return; // what waits there is not counted as ahead
     const bytesPerSecond = (this.rendition ?? this.track.renditions[0]).bitrate / 8;
     const missing = Math.min(MAX_CREDIT, Math.ceil((target - ahead) * bytesPerSecond - this.granted));
-    if (missing >= SEGMENT_S * bytesPerSecond && this.ask("credit", { bytes: missing, position: this.inside(position) })) {
+    // a lossless segment may be larger than all that can be granted at once; what it is over becomes a debt
+    if (missing >= Math.min(MAX_CREDIT, SEGMENT_S * bytesPerSecond) && this.ask("credit", { bytes: missing, position: this.inside(position) })) {
       this.granted += missing;
     }
     if (position - start > 2 * BUFFER_S.behind) this.sink.remove(0, position - BUFFER_S.behind);
