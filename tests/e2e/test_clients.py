@@ -99,7 +99,9 @@ def run(*command: str | Path, **env: str | Path) -> subprocess.CompletedProcess[
     )
 
 
-@every_track
+@pytest.mark.parametrize(
+    "track", [pytest.param(name, marks=[pytest.mark.slow] * (name == "lossless")) for name in CHANNELS]
+)
 def test_hlscheck_finds_no_fault(clients_dir: Path, masters: dict[str, str], track: str) -> None:
     """RFC 8216bis and Apple's authoring rules, measured over HTTP."""
     require("ffmpeg", "ffprobe")

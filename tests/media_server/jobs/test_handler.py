@@ -11,6 +11,7 @@ from media_server.errors import NotFound
 from media_server.jobs.fate import MAX_ATTEMPTS
 from media_server.jobs.job import JobRequest, JobState, now_rfc3339
 from media_server.jobs.submission import Submission, submit
+from media_server.profiles import BUILT_IN
 from media_server.storage.assets import asset_key, version_prefix
 from pipeline.grid import at_grid_rate
 
@@ -38,6 +39,23 @@ async def test_a_song_becomes_a_track_whose_every_file_is_stored(embedded, song)
     assert embedded.published == [asset.track_id]
     assert not list(embedded.folders.attempts.iterdir())
     assert (await embedded.broker.receive()) is None
+
+
+async def test_a_profile_is_the_ladder_it_stands_for(embedded, song) -> None:
+    """contract: CONFIG_DIR; looked up when the job runs."""
+    submission = embedded.upload(song, options={"profile": "mobile"})
+    await embedded.handler.handle(await embedded.deliver(submission))
+    asset = Asset.from_json(await embedded.storage.get(asset_key(TRACK)))
+    assert tuple(rendition.name for rendition in asset.renditions) == BUILT_IN["mobile"]
+
+
+async def test_a_profile_that_nobody_made_fails_its_job(embedded, song) -> None:
+    """A message of the broker is not looked at by an endpoint first."""
+    delivery = await embedded.deliver(embedded.upload(song, options={"profile": "radio"}))
+    await embedded.handler.handle(delivery)
+    job = await embedded.state.get(delivery.job_id)
+    assert (job.status, job.error.code, job.error.retryable) == (JobState.FAILED, "unknown_profile", False)
+    assert job.error.message == "profile must be one of default, lossless, mobile"
 
 
 async def test_the_same_delivery_twice_leaves_the_same_bytes_and_one_callback(embedded, song) -> None:
