@@ -16,6 +16,7 @@ import httpx2
 from media_server import adapters
 from media_server.broker.owner import Owner
 from media_server.errors import ServiceError, Unavailable
+from media_server.jobs.antivirus import ping
 from media_server.jobs.cage import confinement
 from media_server.jobs.folders import Folders
 from media_server.settings import Settings
@@ -91,6 +92,12 @@ def _checks(settings: Settings, opened: adapters.Adapters) -> tuple[tuple[str, C
         names = f"exchange {settings.rabbitmq_exchange}, queue {settings.rabbitmq_queue}"
         return f"RabbitMQ, {names}: declared; {waiting} jobs wait"
 
+    async def antivirus() -> str:
+        if settings.clamav_address is None:
+            return "sources are not scanned: CLAMAV_ADDRESS is not set"
+        await ping(settings.clamav_address)
+        return f"clamd answers at {settings.clamav_address}"
+
     async def companion() -> str:
         return await _call(settings)
 
@@ -100,6 +107,7 @@ def _checks(settings: Settings, opened: adapters.Adapters) -> tuple[tuple[str, C
         ("storage", storage),
         ("state", state),
         ("broker", broker),
+        ("antivirus", antivirus),
         ("companion", companion),
     )
 

@@ -22,7 +22,7 @@ MIN_SECRET_CHARACTERS = 32
 UNUSABLE_SECRETS = frozenset({"changeme", "secret", "your-secret-key", "development"})
 
 
-NOT_SUPPORTED = ("SOURCE_URL_HOSTS", "CLAMAV_ADDRESS", "CDN_BASE_URL", "CDN_PURGE_URL", "SENTRY_DSN")
+NOT_SUPPORTED = ("SOURCE_URL_HOSTS", "CDN_BASE_URL", "CDN_PURGE_URL", "SENTRY_DSN")
 """Settings of the contract that this version does nothing with; whoever sets one is told so at the start."""
 
 
@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     s3_sse: Literal["AES256", "aws:kms"] | None = None
     s3_kms_key_id: str | None = None
     source_buckets: Listed = ()
+    clamav_address: str | None = Field(None, pattern=r"^(/.{1,106}|[^/\s]+:\d{1,5})$")
+    clamav_required: bool = False
 
     webrtc_public_address: str | None = None
     webrtc_udp_ports: str | None = Field(None, pattern=r"^\d{1,5}-\d{1,5}$")

@@ -21,6 +21,7 @@ from media_server.endpoints.conditional import Representation, respond, tag_of
 from media_server.endpoints.operation import Answer, Caller, Operation
 from media_server.endpoints.services import Services, services_of
 from media_server.errors import Unavailable
+from media_server.jobs import antivirus
 from media_server.jobs.cage import confinement
 from media_server.jobs.job import JobState
 from media_server.metrics import CONTENT_TYPE
@@ -115,7 +116,11 @@ async def ready(request: Request) -> Response:
 
 def _borne_without(settings: Settings) -> frozenset[str]:
     """The checks whose failure listeners do not feel; the embedded ones are this machine's own disk."""
-    elsewhere = {"broker": settings.rabbitmq_url, "state": settings.redis_url}
+    elsewhere = {
+        "broker": settings.rabbitmq_url,
+        "state": settings.redis_url,
+        "antivirus": settings.clamav_address,
+    }
     return frozenset(name for name, url in elsewhere.items() if url is not None)
 
 
@@ -139,11 +144,18 @@ async def _disk(services: Services) -> None:
         raise Unavailable("disk_full", f"DATA_DIR has {usage.free} bytes free, {MIN_FREE_BYTES} are needed")
 
 
+async def _antivirus(services: Services) -> None:
+    address = services.settings.clamav_address
+    if address is not None:
+        await antivirus.ping(address)
+
+
 CHECKS: Final[dict[str, Callable[[Services], Awaitable[object]]]] = {
     "storage": lambda services: services.storage.check(),
     "state": lambda services: services.state.check(),
     "broker": lambda services: services.broker.check(),
     "disk": _disk,
+    "antivirus": _antivirus,
 }
 
 

@@ -48,7 +48,10 @@ class _Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whose bytes these are: what the Asset says of the job and the source beside the sound."""
+    """Whose bytes these are: what the Asset says of the job and the source beside the sound.
+
+    `warnings` are of what was done with the source before its child began.
+    """
 
     job_id: str
     created_at: str
@@ -56,6 +59,7 @@ class Identity:
     source_sha256: str
     source_bytes: int
     source_title: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Assembly:
@@ -196,7 +200,7 @@ class Assembly:
             renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
             waveform=self._drawn.get("waveform"),
             cover=self._drawn.get("cover"),
-            warnings=self._finished.warnings,
+warnings=(*identity.warnings, *self._finished.warnings),
             segment_format=SegmentFormat(request.options.segment_format),
         )
 

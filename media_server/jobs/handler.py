@@ -22,6 +22,7 @@ from media_server.broker.base import Callback, Delivery
 from media_server.broker.envelope import COMPLETED, FAILED
 from media_server.errors import Conflict, NotFound
 from media_server.jobs import report
+from media_server.jobs.antivirus import screen
 from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
@@ -163,6 +164,7 @@ class Handler:
         accepted_at = submission.accepted_at
         await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
         fetched = await fetch(submission, folder, self._storage, self._settings, self._sources)
+        warnings = await screen(fetched.path, fetched.size_bytes, self._settings)
         assembly = Assembly(
             request.model_copy(update={"options": options}),
             Identity(
@@ -172,6 +174,7 @@ class Handler:
                 source_sha256=fetched.sha256,
                 source_bytes=fetched.size_bytes,
                 source_title=submission.upload.title if submission.upload else None,
+                warnings=warnings,
             ),
         )
         await self._transcode(assembly, self._order(options, fetched), watched)

@@ -29,7 +29,7 @@ async def test_an_embedded_server_with_its_companion_is_well(tmp_path: Path) -> 
         found = await findings(tmp_path, backend_api_url=companion.url, internal_api_key=KEY)
     finally:
         companion.stop()
-    assert list(found) == ["data", "cage", "storage", "state", "broker", "companion"]
+    assert list(found) == ["data", "cage", "storage", "state", "broker", "antivirus", "companion"]
     assert [one.name for one in found.values() if not one.well] == []
     assert companion.received == []  # no callback was sent
 
@@ -68,6 +68,12 @@ async def test_a_redis_that_stopped_is_named_without_its_password(tmp_path: Path
     assert not found["state"].well
     assert found["storage"].well
     assert all(url not in one.detail for one in found.values())
+
+
+async def test_a_scanner_that_nobody_runs_is_named(tmp_path: Path) -> None:
+    """Only where sources are to be scanned is its absence an illness."""
+    found = await findings(tmp_path, clamav_address="127.0.0.1:1", backend_api_url=NOBODY)
+    assert [one.name for one in found.values() if not one.well] == ["antivirus", "companion"]
 
 
 async def test_a_data_folder_that_cannot_be_made_is_said_first(tmp_path: Path) -> None:

@@ -106,10 +106,10 @@ def test_a_server_can_be_told_to_leave_the_jobs_to_workers(start: Start) -> None
 
 
 def test_a_burst_over_an_empty_queue_ends_at_once_and_names_what_it_ignores(start: Start) -> None:
-    status, output = ended(start("worker", "--burst", CLAMAV_ADDRESS="a-password@clamav"))
+    status, output = ended(start("worker", "--burst", CDN_PURGE_URL="https://a-password@cdn"))
     assert status == 0
     (ignored,) = [line for line in records(output) if line["message"] == "settings.ignored"]
-    assert ignored["names"] == ["CLAMAV_ADDRESS"]
+    assert ignored["names"] == ["CDN_PURGE_URL"]
     assert "a-password" not in output
 
 

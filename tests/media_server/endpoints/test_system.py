@@ -98,17 +98,21 @@ async def test_a_server_without_its_database_is_not(server: Any) -> None:
     assert answer.json()["reasons"] == [{"check": "state", "code": "failed"}]
 
 
-async def test_a_server_whose_redis_or_rabbitmq_is_gone_still_serves_and_says_so(
+async def test_a_server_whose_redis_rabbitmq_or_scanner_is_gone_still_serves_and_says_so(
     start: Callable[..., Any],
 ) -> None:
-    """Listening needs neither; a load balancer that took every server out would silence everyone."""
+    """Listening needs none of them; a load balancer that took every server out would silence everyone."""
     nowhere = "localhost:1"
-    server = start(redis_url=f"redis://{nowhere}", rabbitmq_url=f"amqp://{nowhere}")
+    server = start(redis_url=f"redis://{nowhere}", rabbitmq_url=f"amqp://{nowhere}", clamav_address=nowhere)
     server.services.state = BrokenState()
     server.services.broker = BrokenBroker()
     answer = await server.ask("/readyz")
     assert answer.status_code == 200
-    degraded = [{"check": "state", "code": "redis"}, {"check": "broker", "code": "no_answer"}]
+    degraded = [
+        {"check": "state", "code": "redis"},
+        {"check": "broker", "code": "no_answer"},
+        {"check": "antivirus", "code": "antivirus"},
+    ]
     assert answer.json() == {"ready": True, "reasons": [], "degraded": degraded}
     assert nowhere not in answer.text
 
