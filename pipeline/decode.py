@@ -1,4 +1,4 @@
-"""A source file as Blocks of PCM, exactly as long as it really is.
+"""A source file as Blocks of mono or stereo PCM, exactly as long as it really is.
 
 Headers lie (reliability: three in a hundred by more than a fifth), so length, truncation and damage are told
 from what was decoded. FFmpeg trims the encoder's delay and padding where the file states them (LAME tag,
@@ -17,8 +17,10 @@ import numpy as np
 
 from pipeline.bitrate import BitRateMeter
 from pipeline.carried import Carried
+from pipeline.downmix import stereo_matrix
 from pipeline.errors import LimitExceeded, Malformed
 from pipeline.extent import declared_samples, is_cut_off
+from pipeline.gapless import Gapless, stated_length
 from pipeline.media import Block, MediaInfo, Pcm
 from pipeline.probe import audio_stream, describe, open_source
 
@@ -43,13 +45,13 @@ FULL_SCALE_LIMIT = 8.0
 
 
 class Decoder:
-    """A stage: coded packets of one stream in, Blocks at the stream's first rate and layout out.
+    """A stage: coded packets of one stream in, Blocks at the stream's first rate out, stereo at most.
 
     A packet that cannot be decoded is counted and left out. A stream that changes its format on the way
     is brought to the format it started with.
     """
 
-    def __init__(self, stream: AudioStream, max_samples: int) -> None:
+    def __init__(self, stream: AudioStream, max_samples: int, gapless: Gapless | None = None) -> None:
         self.samples = 0
         self.packets = 0
         self.bad_packets = 0
@@ -66,7 +68,10 @@ class Decoder:
         self._first: tuple[int, str] | None = None
         self._held: deque[Block] = deque()
         self._excess = 0
-        self._states_its_end = stream.codec_context.name == "aac" and stream.container.format.name != "aac"
+        self._to_stereo: Pcm | None = None
+        self._gapless = gapless
+        in_mp4 = stream.container.format.name.startswith("mov")
+        self._states_its_end = in_mp4 and stream.codec_context.name in {"aac", "opus"}
 
     @property
     def rate_hz(self) -> int:
@@ -98,8 +103,10 @@ class Decoder:
         return self._hold([block for frame in frames for block in self._convert(frame)])
 
     def flush(self) -> list[Block]:
-        """What is left, without the padding that the last packet states."""
+        """What is left, without the padding that the last packet or the file states."""
         left = [*self._held, *self._drain()]
+        if self._gapless is not None and not self._excess:
+            self._excess = self._gapless.excess(self.samples)
         while self._excess and left:
             last = left.pop()
             kept = max(last.samples - self._excess, 0)
@@ -114,7 +121,7 @@ class Decoder:
         return [self._held.popleft() for _ in range(len(self._held) - HELD_BLOCKS)]
 
     def _beyond_the_end(self, packet: Packet[AudioStream], frames: list[AudioFrame]) -> int:
-        """Samples of a frame past its packet's duration: FFmpeg does not cut them off for AAC in MP4."""
+        """Samples of a frame past its packet's duration: FFmpeg does not cut them off in MP4."""
         if not self._states_its_end or not packet.duration or not frames:
             return 0
         presented = round(packet.duration * packet.time_base * frames[-1].sample_rate)
@@ -125,8 +132,10 @@ class Decoder:
         drained: list[Block] = []
         if incoming != self._incoming:
             drained = self._drain()
-            self._first = self._first or (frame.sample_rate, frame.layout.name)
-            self.channels = self.channels or frame.layout.nb_channels
+            if self._first is None:
+                self._first = (frame.sample_rate, frame.layout.name)
+                self._to_stereo = stereo_matrix([channel.name for channel in frame.layout.channels])
+                self.channels = frame.layout.nb_channels
             self.is_uniform = self.is_uniform and self._first == incoming[1:]
             rate_hz, layout = self._first
             self._converter = av.AudioResampler(INTERLEAVED, layout, rate_hz, BLOCK_SAMPLES)
@@ -145,6 +154,8 @@ class Decoder:
         if not largest <= FULL_SCALE_LIMIT:
             pcm = np.nan_to_num(pcm, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
             self.sanitised = True
+        if self._to_stereo is not None:
+            pcm = self._to_stereo @ pcm
         block = Block(pts=self.samples, pcm=pcm)
         self.samples += block.samples
         if self.samples > min(self._max_samples, MAX_SAMPLES):
@@ -181,7 +192,8 @@ class Reader:
             self.info = describe(container)
             stream = audio_stream(container)
             self.rate_hz = self.info.rate_hz
-            decoder = Decoder(stream, int(self._max_duration_s * self.info.rate_hz))
+            longest = int(self._max_duration_s * self.info.rate_hz)
+            decoder = Decoder(stream, longest, stated_length(stream, self._path))
             try:
                 for packet in container.demux(stream):
                     yield from decoder.push(packet)

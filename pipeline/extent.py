@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
 
 _EXACT_CONTAINERS = frozenset({"wav", "flac", "aiff"})
-_OGG_MAX_PAGE_BYTES = 65_307
+OGG_MAX_PAGE_BYTES = 65_307
 _OGG_END_OF_STREAM = 0x04
 _UNKNOWN_SIZES = frozenset({0, 0xFFFFFFFF})
 """What writers put into a WAVE size that they never came back to fill in."""
@@ -58,8 +58,8 @@ def _has_frame_count(path: Path) -> bool:
 def _ends_with_last_page(path: Path) -> bool:
     """True if an Ogg file's last page is whole and marked as the end of its stream (RFC 3533 6)."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _OGG_MAX_PAGE_BYTES))
-        tail = file.read(_OGG_MAX_PAGE_BYTES)
+        file.seek(max(0, path.stat().st_size - OGG_MAX_PAGE_BYTES))
+        tail = file.read(OGG_MAX_PAGE_BYTES)
     at = tail.rfind(b"OggS")
     page = tail[at:]
     if at < 0 or len(page) < 27 or len(page) < 27 + page[26]:

@@ -6,6 +6,7 @@ it can follow no playlist, no reference and no address (CVE-2016-1897 and its ki
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,6 @@ from pipeline.tags import clean_tags, cover_stream
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
-    from av.audio.format import AudioFormat
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
@@ -32,6 +32,12 @@ CODECS = frozenset(
     {"flac", "mp3", "mp3float", "mp2", "mp2float", "aac", "alac", "vorbis", "opus", "libopus", "libvorbis"}
 )
 """Decoders that are trusted with foreign bytes; PCM in all its forms beside them."""
+
+STREAMINFO_BYTES = 34
+"""RFC 9639 8.2: 20 bits of rate, 3 of channels and 5 of bits less one follow its first ten bytes."""
+
+ALAC_COOKIE_BYTES = 36
+"""An atom's header of 12 bytes, then ALACSpecificConfig: frame length in 4, version in 1, bits in 1."""
 
 
 @contextmanager
@@ -125,11 +131,15 @@ def _check_limits(rate_hz: int, channels: int) -> None:
 
 
 def _bit_depth(stream: AudioStream) -> int | None:
-    """Bits of a lossless source's sample; a lossy one has none."""
+    """Bits of a lossless source's sample; a lossy one has none. FFmpeg's own format has room for more."""
     codec = stream.codec_context
-    lossless = codec.name.startswith("pcm_") or codec.name in {"flac", "alac"}
-    sample_format = cast("AudioFormat | None", codec.format)  # None until a broken header names one
-    return sample_format.bits if lossless and sample_format else None
+    stated = codec.extradata or b""
+    if codec.name == "flac" and len(stated) == STREAMINFO_BYTES:
+        return ((stated[12] & 1) << 4 | stated[13] >> 4) + 1
+    if codec.name == "alac" and len(stated) >= ALAC_COOKIE_BYTES:
+        return stated[17]
+    named = re.fullmatch(r"pcm_[sfu](8|16|24|32|64)(le|be)?", codec.name)
+    return int(named[1]) if named else None
 
 
 def _whitelist(demuxer: str) -> str:

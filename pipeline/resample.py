@@ -1,4 +1,4 @@
-"""Any rate and layout to 48 kHz mono or stereo, exactly as long as arithmetic says.
+"""Any rate to 48 kHz, exactly as long as arithmetic says.
 
 Source: libswresample through libavfilter's `aresample`. Its output is off by a sample or a few at the end;
 the stage cuts or pads it to round(n * 48000 / rate), so that every rendition has one length.
@@ -21,16 +21,10 @@ QUALITY = "filter_size=64:cutoff=0.98"
 """Sines, 44.1 to 48 kHz: residue -96 dB up to 19.5 kHz; swresample's defaults leave -33 dB there."""
 
 
-def channels_out(channels: int) -> int:
-    """Mono stays mono; everything else becomes stereo."""
-    return 1 if channels == 1 else 2
-
-
 class Resampler:
-    """A stage: Blocks at `rate_hz` in, Blocks at 48 kHz with one or two channels out.
+    """A stage: Blocks of one or two channels at `rate_hz` in, Blocks at 48 kHz out.
 
-    Source sample 0 is output sample 0. More than two channels are mixed down with the coefficients of
-    ITU-R BS.775 (centre and surrounds at -3 dB), in float and without lowering the rest.
+    Source sample 0 is output sample 0.
     """
 
     def __init__(self, rate_hz: int, channels: int) -> None:
@@ -42,7 +36,7 @@ class Resampler:
 
     @property
     def _is_identity(self) -> bool:
-        return self._rate_hz == RATE_HZ and self._channels == channels_out(self._channels)
+        return self._rate_hz == RATE_HZ
 
     def push(self, block: Block) -> list[Block]:
         self._taken += block.samples
@@ -55,7 +49,7 @@ class Resampler:
         out = [b for pcm in (self._pipe.flush() if self._pipe else []) for b in self._give(pcm)]
         missing = at_grid_rate(self._taken, self._rate_hz) - self._given
         if missing > 0:
-            out += self._give(np.zeros((channels_out(self._channels), missing), np.float32))
+            out += self._give(np.zeros((self._channels, missing), np.float32))
         return out
 
     def _give(self, pcm: Pcm) -> list[Block]:
@@ -71,13 +65,12 @@ class _Pipe:
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._rate_hz = rate_hz
-        self._layout = _LAYOUTS[channels]
+        self._layout = "mono" if channels == 1 else "stereo"
         graph = Graph()
         self._source = graph.add_abuffer(
             sample_rate=rate_hz, format=INTERLEAVED, layout=self._layout, time_base=Fraction(1, rate_hz)
         )
-        out = "mono" if channels == 1 else "stereo"
-        resample = graph.add("aresample", f"{RATE_HZ}:{QUALITY}:ochl={out}:osf=fltp")
+        resample = graph.add("aresample", f"{RATE_HZ}:{QUALITY}:osf=fltp")
         self._sink = graph.add("abuffersink")
         self._source.link_to(resample)
         resample.link_to(self._sink)
@@ -106,7 +99,3 @@ class _Pipe:
                 out.append(cast("Pcm", frame.to_ndarray()))
             except (av.error.BlockingIOError, av.error.EOFError):
                 return out
-
-
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-"""The layout a channel count stands for (the usual order of WAVE and FLAC)."""

@@ -200,7 +200,7 @@ class Assembly:
             renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
             waveform=self._drawn.get("waveform"),
             cover=self._drawn.get("cover"),
-warnings=(*identity.warnings, *self._finished.warnings),
+            warnings=(*identity.warnings, *self._finished.warnings),
             segment_format=SegmentFormat(request.options.segment_format),
         )
 

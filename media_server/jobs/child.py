@@ -37,7 +37,7 @@ from pipeline.ladder import Ladder, ladder_for
 from pipeline.media import Block, MediaInfo, Packet
 from pipeline.normalize import GainPlan, plan_gain
 from pipeline.probe import open_source, probe
-from pipeline.resample import Resampler, channels_out
+from pipeline.resample import Resampler
 from pipeline.tags import read_cover
 from pipeline.transcode import encode_ladder
 
@@ -130,7 +130,7 @@ def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message
     for block in reader:
         if shaper is None or analyzer is None:
             channels = block.pcm.shape[0]
-            shaper, analyzer = _shaper(order, reader.rate_hz, channels), Analyzer(channels_out(channels))
+            shaper, analyzer = _shaper(order, reader.rate_hz, channels), Analyzer(channels)
         for shaped in shaper.push(block):
             analyzer.push(shaped)
         fraction = min(block.end / expected, 1.0) if expected else 0.0
@@ -200,7 +200,7 @@ def _shaped(order: Order, reader: Reader) -> Iterator[Block]:
 
 def _shaper(order: Order, rate_hz: int, channels: int) -> Chain:
     """What the decoder's Blocks go through in both passes, so that what is measured is what is encoded."""
-    return Chain(Resampler(rate_hz, channels), Equalizer(order.equalizer, channels_out(channels)))
+    return Chain(Resampler(rate_hz, channels), Equalizer(order.equalizer, channels))
 
 
 def _track(encoder: Encoder, packets: list[Packet]) -> Track:

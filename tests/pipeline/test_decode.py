@@ -1,4 +1,4 @@
-"""A source decodes to what is really in it: exact length, first sample first, damage told."""
+"""A source decodes to what is really in it, damage told; its formats are in test_decode_formats."""
 
 from __future__ import annotations
 
@@ -20,33 +20,6 @@ def decoded(path: Path, max_duration_s: float = MAX_S) -> tuple[Pcm, Reader]:
     blocks = list(reader)
     assert [b.pts for b in blocks] == list(np.cumsum([0, *(b.samples for b in blocks[:-1])]))
     return np.concatenate([b.pcm for b in blocks], axis=1), reader
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", [44_100, 48_000])
-@pytest.mark.parametrize("fmt", ["wav", "flac", "aiff", "mp3", "m4a", "ogg"])
-def test_every_format_decodes_to_its_exact_length_and_place(
-    tmp_path: Path, fmt: str, rate: int, channels: int
-) -> None:
-    """Encoder delay and padding that the file states (LAME tag, edit list, granules) are not sound."""
-    pcm = signals.music(2.345, rate, channels)
-    path = tmp_path / f"source.{fmt}"
-    signals.write(path, pcm, rate, fmt)
-    got, reader = decoded(path)
-    assert got.shape == pcm.shape
-    assert reader.samples == pcm.shape[1]
-    assert reader.rate_hz == rate
-    assert reader.warnings == ()
-    assert lag(pcm[0], got[0]) == 0
-
-
-def test_opus_decodes_to_its_exact_length_at_48_khz(tmp_path: Path) -> None:
-    """RFC 7845 4: pre-skip and the last granule position."""
-    pcm = signals.music(1.5, 48_000, 2)
-    path = tmp_path / "source.opus"
-    signals.write(path, pcm, 48_000, "opus")
-    got, reader = decoded(path)
-    assert (reader.rate_hz, got.shape[1]) == (48_000, pcm.shape[1])
 
 
 @pytest.mark.parametrize("fmt", ["wav", "flac", "aiff", "mp3", "ogg"])
@@ -105,14 +78,15 @@ def test_float_samples_that_are_no_numbers_become_silence_and_are_said(tmp_path:
     assert "sanitised" in reader.warnings
 
 
-def test_eight_channels_stay_eight(tmp_path: Path) -> None:
+def test_eight_channels_are_read(tmp_path: Path) -> None:
     """PyAV 18 dies on planar frames of eight channels; the reader asks for interleaved ones."""
     pcm = np.stack([signals.music(0.6, 48_000, 1)[0] * (k + 1) / 10 for k in range(8)])
     path = tmp_path / "eight.flac"
     signals.write(path, pcm, 48_000, "flac")
     got, _ = decoded(path)
-    assert got.shape == pcm.shape
-    assert np.abs(got - pcm).max() < 1e-3
+    left = pcm[0] + 0.5**0.5 * (pcm[2] + pcm[4] + pcm[6])  # front left, centre, back left, side left
+    assert got.shape == (2, pcm.shape[1])
+    assert np.abs(got[0] - left).max() < 1e-3
 
 
 def test_the_corpus_decodes_to_what_others_measured(corpus_dir: Path) -> None:
@@ -122,13 +96,3 @@ def test_the_corpus_decodes_to_what_others_measured(corpus_dir: Path) -> None:
         other, reader = decoded(corpus_dir / "rodio" / name)
         assert other.shape == flac.shape
         assert reader.warnings == ()
-
-
-def lag(a: np.ndarray, b: np.ndarray, reach: int = 3000) -> int:
-    """How many samples later `b` has what `a` has."""
-    n = min(len(a), len(b), 1 << 16)
-    size = 1 << (n * 2 - 1).bit_length()
-    correlation = np.fft.irfft(np.conj(np.fft.rfft(a[:n], size)) * np.fft.rfft(b[:n], size), size)
-    shifts = np.concatenate([correlation[: reach + 1], correlation[-reach:]])
-    best = int(np.argmax(shifts))
-    return best if best <= reach else best - (2 * reach + 1)

@@ -52,13 +52,3 @@ def test_a_sine_comes_out_the_same_sine_at_the_same_time(frequency: int) -> None
 def test_48_khz_stereo_passes_bit_for_bit() -> None:
     pcm = np.random.default_rng(1).normal(0, 0.1, (2, 10_000)).astype(np.float32)
     assert np.array_equal(resampled(pcm, 48_000), pcm)
-
-
-def test_surround_is_mixed_down_by_the_coefficients_of_bs_775() -> None:
-    """Centre and surrounds at -3 dB, front at 0 dB, LFE left out."""
-    table = [(0, 1, 0), (1, 0, 1), (2, 0.7071, 0.7071), (3, 0, 0), (4, 0.7071, 0), (5, 0, 0.7071)]
-    for channel, left, right in table:
-        pcm = np.zeros((6, 4_800), np.float32)
-        pcm[channel] = 0.1
-        out = resampled(pcm, 48_000)
-        assert np.allclose(out.mean(axis=1), [0.1 * left, 0.1 * right], atol=1e-4), channel

@@ -1,0 +1,118 @@
+"""Sources as other people's programs write them: every codec and container that is read, and their oddities.
+
+What a plain file of a format is lies in `signals`; here is what it may look like elsewhere.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from signals import Pcm
+
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+
+WAVE_PCM = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+"""KSDATAFORMAT_SUBTYPE_PCM."""
+
+
+def encode(
+    path: Path,
+    pcm: Pcm,
+    rate_hz: int,
+    codec: str,
+    container: str,
+    *,
+    sample_format: str = "fltp",
+    bit_rate_bps: int | None = None,
+    options: Mapping[str, str] | None = None,
+    codec_options: Mapping[str, str] | None = None,
+) -> None:
+    """Write PCM by an encoder of FFmpeg's into one of its containers.
+
+    Args:
+        sample_format: flt, fltp, s16, s16p or s32p: what the encoder takes.
+        options: of the muxer.
+    """
+    with av.open(str(path), "w", format=container, options=dict(options or {})) as out:
+        layout = LAYOUTS[len(pcm)]
+        stream = out.add_stream(codec, rate=rate_hz, layout=layout, options=dict(codec_options or {}))
+        stream.format = sample_format
+        if bit_rate_bps is not None:
+            stream.bit_rate = bit_rate_bps
+        out.mux(stream.encode(frame(pcm, rate_hz, sample_format)))
+        out.mux(stream.encode(None))
+
+
+def frame(pcm: Pcm, rate_hz: int, sample_format: str) -> av.AudioFrame:
+    """The whole signal as one frame."""
+    whole = {"s16": (32_767, np.int16), "s32": (2**31 - 1, np.int32), "flt": (1, np.float32)}
+    scale, kind = whole[sample_format.removesuffix("p")]
+    values = (pcm.astype(np.float64) * scale).astype(kind)
+    planar = values if sample_format.endswith("p") else values.T.reshape(1, -1)
+    made = av.AudioFrame.from_ndarray(np.ascontiguousarray(planar), sample_format, LAYOUTS[len(pcm)])
+    made.sample_rate, made.pts, made.time_base = rate_hz, 0, Fraction(1, rate_hz)
+    return made
+
+
+AAC_FRAME_SAMPLES = AAC_PRIMING_SAMPLES = 1024
+"""Of FFmpeg's AAC encoder."""
+
+WITHOUT_SBR, WITH_SBR = bytes.fromhex("56e500"), bytes.fromhex("56e5a0")
+"""How an AudioSpecificConfig ends (ISO 14496-3 1.6.5): no spectral band replication, and one to 44.1 kHz."""
+
+
+def whole_frames(path: Path, pcm: Pcm, rate_hz: int) -> int:
+    """An M4A without an edit list whose every AAC frame counts as presented; returns how many there are.
+
+    The index stands at its end, and there are no tags.
+    """
+    options = {"use_editlist": "0", "fflags": "+bitexact"}
+    with av.open(str(path), "w", format="mp4", options=options) as out:
+        stream = out.add_stream("aac", rate=rate_hz, layout=LAYOUTS[len(pcm)])
+        packets = [*stream.encode(frame(pcm, rate_hz, "fltp")), *stream.encode(None)]
+        for packet in packets:
+            packet.duration = AAC_FRAME_SAMPLES
+            out.mux(packet)
+    return len(packets)
+
+
+def add_itunes_tag(path: Path, name: str, value: str) -> None:
+    """Give an M4A whose index stands at its end and has no tags yet a tag of iTunes' own kind."""
+    text = atom(b"mean", bytes(4), b"com.apple.iTunes") + atom(b"name", bytes(4), name.encode())
+    tag = atom(b"----", text, atom(b"data", b"\0\0\0\1", bytes(4), value.encode()))
+    add_tags(path, tag)
+
+
+def add_tags(path: Path, *tags: bytes) -> None:
+    """As `add_itunes_tag`, for atoms that were made already."""
+    whole = path.read_bytes()
+    at = whole.rindex(b"moov") - 4
+    handler = atom(b"hdlr", bytes(8), b"mdirappl", bytes(9))
+    udta = atom(b"udta", atom(b"meta", bytes(4), handler, atom(b"ilst", *tags)))
+    path.write_bytes(whole[:at] + atom(b"moov", whole[at + 8 :], udta))
+
+
+def atom(kind: bytes, *parts: bytes) -> bytes:
+    """A box of MP4."""
+    body = b"".join(parts)
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def wave_extensible(pcm: Pcm, rate_hz: int, mask: int) -> bytes:
+    """A WAVE file of 16 bits whose header names the loudspeakers (WAVE_FORMAT_EXTENSIBLE)."""
+    channels, step = len(pcm), 2 * len(pcm)
+    header = struct.pack("<HHIIHHHHI", 0xFFFE, channels, rate_hz, rate_hz * step, step, 16, 22, 16, mask)
+    data = np.round(pcm.T * 32_767).astype("<i2").tobytes()
+    return riff(b"WAVE", (b"fmt ", header + WAVE_PCM), (b"data", data))
+
+
+def riff(kind: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A RIFF file of these chunks."""
+    padded = (name + struct.pack("<I", len(data)) + data + bytes(len(data) & 1) for name, data in chunks)
+    body = kind + b"".join(padded)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
