@@ -51,7 +51,7 @@ def open_source(path: Path) -> Iterator[InputContainer]:
         demuxer = sniff(file)
     options = {"protocol_whitelist": "file", "format_whitelist": _whitelist(demuxer)}
     try:
-        container = av.open(str(path), format=demuxer, options=options, metadata_errors="replace")
+        container = av.open(str(path), format=demuxer, options=options, metadata_errors="surrogateescape")
     except MemoryError:
         raise LimitExceeded("limit_memory", "the file asks for more memory than a job may use") from None
     except Exception as error:  # PyAV maps FFmpeg's codes to many builtin classes; here all mean the input

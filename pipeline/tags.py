@@ -1,11 +1,13 @@
 """Tags and cover art of a source, made harmless.
 
-Tags are foreign text: they are normalised (NFC), stripped of control and direction characters and capped.
-A cover is re-encoded, so that nothing of the original file's bytes reaches a browser.
+Tags are foreign text: they are brought to Unicode (`charset`), normalised (NFC), stripped of control and
+direction characters and capped. A cover is re-encoded, so that nothing of the original file's bytes
+reaches a browser.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from fractions import Fraction
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import av
 
+from pipeline.charset import readable
 from pipeline.errors import Malformed
 from pipeline.media import Cover
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_VALUE_CHARACTERS = 1024
-MAX_TAGS = 64
+MAX_LYRICS_CHARACTERS = 16_384
 MAX_COVER_BYTES = 10_000_000
 MAX_COVER_PIXELS = 25_000_000
 COVER_EDGE_PIXELS = 1200
@@ -40,32 +43,68 @@ KEPT = (
     "disc",
     "copyright",
     "isrc",
+    "lyrics",
 )
-"""What a player shows. The rest (comments, encoder, GPS, software) stays in the source."""
+"""What a player shows. The rest (comments, encoder, GPS, software) was not written for every listener."""
 
+_OTHER_NAMES = {
+    "album artist": "album_artist",
+    "albumartist": "album_artist",
+    "tsrc": "isrc",
+    "unsyncedlyrics": "lyrics",
+    "year": "date",
+}
+"""What FFmpeg leaves as the format calls it."""
+
+_ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
+"""ISO 3901: country, registrant, year and number. In RIFF the chunk called ISRC is the source of a sound."""
+
+_NEVER_PRINTED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _PICTURE_CODECS = frozenset({"mjpeg", "png", "webp", "bmp", "gif"})
 
 
 def clean(text: str) -> str:
-    """`text` in NFC without control, format or surrogate characters, at most 1024 characters."""
-    kept = (
-        " " if c in "\r\n\t" else c
-        for c in unicodedata.normalize("NFC", text)
-        if c in "\r\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
-    )
-    return "".join(kept).strip()[:MAX_VALUE_CHARACTERS]
+    """`text` in NFC as one line without control, format or surrogate characters, at most 1024 characters."""
+    return _printable(re.sub(r"[\r\n\t]", " ", text))[:MAX_VALUE_CHARACTERS]
+
+
+def clean_lines(text: str) -> str:
+    """As `clean`, but with the ends of its lines as line feeds, at most 16,384 characters."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return "\n".join(_printable(line.replace("\t", " ")) for line in lines).strip()[:MAX_LYRICS_CHARACTERS]
+
+
+def _printable(text: str) -> str:
+    normal = unicodedata.normalize("NFC", text)
+    return "".join(c for c in normal if unicodedata.category(c) not in _NEVER_PRINTED).strip()
 
 
 def clean_tags(*sources: Mapping[str, str]) -> dict[str, str]:
     """The tags that are kept, lower-case keys, the first source that has one wins."""
     tags: dict[str, str] = {}
     for source in sources:
-        for key, value in list(source.items())[: MAX_TAGS * 4]:
-            name = key.lower()
-            text = clean(value)
-            if name in KEPT and text:
-                tags.setdefault(name, text)
+        for key, value in source.items():
+            name = _name_of(key)
+            if name in KEPT and name not in tags and (text := _value_of(name, value)):
+                tags[name] = text
     return tags
+
+
+def _value_of(name: str, value: str) -> str:
+    """What is kept of a value; empty where nothing is."""
+    meant = readable(value[: 2 * MAX_LYRICS_CHARACTERS])  # a title may have megabytes
+    if name == "lyrics":
+        return clean_lines(meant)
+    if name == "isrc":
+        isrc = clean(meant).replace("-", "").upper()
+        return isrc if _ISRC.fullmatch(isrc) else ""
+    return clean(meant)
+
+
+def _name_of(key: str) -> str:
+    """Ours for FFmpeg's; ID3v2 has lyrics by their language, such as `lyrics-eng`."""
+    name = key.lower()
+    return "lyrics" if name.startswith("lyrics-") else _OTHER_NAMES.get(name, name)
 
 
 def cover_stream(container: InputContainer) -> VideoStream | None:

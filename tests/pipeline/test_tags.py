@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
 import signals
+import sources
 
 from pipeline.errors import Malformed
 from pipeline.probe import open_source, probe
@@ -37,6 +40,121 @@ def test_only_what_a_player_shows_is_kept() -> None:
     container = {"TITLE": "T", "comment": "secret", "location": "+52+13/"}
     tags = clean_tags(container, {"title": "other", "artist": "A"})
     assert tags == {"title": "T", "artist": "A"}
+
+
+def test_lyrics_keep_their_lines_and_may_be_long() -> None:
+    assert clean_tags({"lyrics-eng": "one\r\ntwo\x1b[0m\rthree\n\n"}) == {"lyrics": "one\ntwo[0m\nthree"}
+    assert len(clean_tags({"LYRICS": "x" * 100_000})["lyrics"]) == 16_384
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [("USRC17607839", "USRC17607839"), ("us-rc1-76-07839", "USRC17607839"), ("Tape 4", None), ("", None)],
+)
+def test_an_isrc_is_one_or_none(value: str, kept: str | None) -> None:
+    """ISO 3901; in RIFF INFO the chunk of that name is where a sound came from."""
+    assert clean_tags({"TSRC": value}).get("isrc") == kept
+
+
+def id3v2(major: int, **frames: bytes) -> bytes:
+    """A tag of version 2.3 or 2.4 with these frames of fewer than 128 bytes."""
+    body = b"".join(
+        name.encode() + len(data).to_bytes(4, "big") + b"\0\0" + data for name, data in frames.items()
+    )
+    return b"ID3" + bytes([major, 0, 0, 0, 0, len(body) >> 7, len(body) & 127]) + body
+
+
+def id3v1(title: bytes, artist: bytes, album: bytes) -> bytes:
+    texts = b"".join(text.ljust(30, b"\0") for text in (title, artist, album))
+    return b"TAG" + texts + b"1987" + b"secret".ljust(28, b"\0") + b"\0\x05" + bytes([17])
+
+
+def mp3() -> bytes:
+    """Frames without a tag: MPEG-1 layer III, 128 kbit/s, 44.1 kHz, all silence."""
+    return (b"\xff\xfb\x90\x64" + bytes(413)) * 20
+
+
+def riff_info() -> bytes:
+    info = {b"INAM": b"Caf\xe9\0", b"IART": b"Art\x92s\0", b"IPRD": b"Album\0", b"ICRD": b"1999\0",
+            b"IGNR": b"Jazz\0", b"ITRK": b"7\0", b"ICMT": b"secret\0", b"ISRC": b"Tape 4\0"}  # fmt: skip
+    listed = sources.riff(b"INFO", *info.items())
+    header = struct.pack("<HHIIHH", 1, 1, 8000, 16_000, 2, 16)
+    return sources.riff(b"WAVE", (b"fmt ", header), (b"LIST", listed[8:]), (b"data", bytes(2000)))
+
+
+def vorbis_comments(folder: Path) -> bytes:
+    """A FLAC file whose second block is a comment of ours (RFC 9639 8.6)."""
+    comments = ["TITLE=T\u00eftel", "ARTIST=A", "ALBUM=B", "ALBUMARTIST=C", "TRACKNUMBER=3",
+                "DATE=2020-01-02", "GENRE=Funk", "ISRC=US-RC1-76-07839", "LYRICS=one\ntwo", "COMMENT=secret"]  # fmt: skip
+    block = struct.pack("<I", 0) + struct.pack("<I", len(comments))
+    block += b"".join(struct.pack("<I", len(c.encode())) + c.encode() for c in comments)
+    signals.write(folder / "plain.flac", signals.silence(0.1), 48_000, "flac")
+    plain = (folder / "plain.flac").read_bytes()
+    frames = plain[plain.index(b"\xff\xf8", 42) :]
+    return b"fLaC\0" + plain[5:42] + b"\x84" + len(block).to_bytes(3, "big") + block + frames
+
+
+def mp4_atoms(folder: Path) -> bytes:
+    def data(kind: bytes, value: bytes, of: int = 1) -> bytes:
+        return sources.atom(kind, sources.atom(b"data", struct.pack(">II", of, 0), value))
+
+    path = folder / "x.m4a"
+    sources.whole_frames(path, signals.silence(0.1), 48_000)
+    texts = {b"\xa9nam": "T\u00eftel", b"\xa9ART": "A", b"\xa9alb": "B", b"aART": "C",
+             b"\xa9day": "2020-01-02", b"\xa9gen": "Funk", b"\xa9lyr": "one\ntwo", b"\xa9cmt": "secret"}  # fmt: skip
+    own = (sources.atom(b"mean", bytes(4), b"com.apple.iTunes"), sources.atom(b"name", bytes(4), b"ISRC"))
+    isrc = sources.atom(b"----", *own, sources.atom(b"data", struct.pack(">II", 1, 0), b"USRC17607839"))
+    number = data(b"trkn", struct.pack(">4H", 0, 3, 0, 0), of=0)
+    sources.add_tags(path, *(data(kind, text.encode()) for kind, text in texts.items()), number, isrc)
+    return path.read_bytes()
+
+
+FULL = {"title": "T\u00eftel", "artist": "A", "album": "B", "album_artist": "C", "track": "3",
+        "date": "2020-01-02", "genre": "Funk", "isrc": "USRC17607839", "lyrics": "one\ntwo"}  # fmt: skip
+
+CARRIERS: dict[str, tuple[Callable[[Path], bytes], dict[str, str]]] = {
+    "id3v1": (
+        lambda _: mp3() + id3v1(b"Caf\xe9", b"Art\x92s", "\u30a2\u30eb\u30d0\u30e0".encode("cp932")),
+        {"title": "Caf\u00e9", "artist": "Art\u2019s", "album": "\u30a2\u30eb\u30d0\u30e0", "date": "1987",
+         "track": "5", "genre": "Rock"},
+    ),
+    "id3v2.3": (
+        lambda _: id3v2(
+            3, TIT2=b"\1\xff\xfe" + "T\u00eftel".encode("utf-16-le"), TPE1=b"\0A", TALB=b"\0B", TPE2=b"\0C",
+            TRCK=b"\x003", TYER=b"\x002020", TDAT=b"\x000201", TCON=b"\0Funk", TSRC=b"\0USRC17607839",
+            USLT=b"\0engwords\0one\ntwo", COMM=b"\0eng\0secret",
+        ) + mp3(),
+        FULL,
+    ),
+    "id3v2.4": (
+        lambda _: id3v2(
+            4, TIT2=b"\3" + "T\u00eftel".encode(), TPE1=b"\3A", TALB=b"\3B", TPE2=b"\3C", TRCK=b"\x033",
+            TDRC=b"\x032020-01-02", TCON=b"\3Funk", TSRC=b"\3USRC17607839", USLT=b"\3eng\0one\ntwo",
+        ) + mp3(),
+        FULL,
+    ),
+    "id3v2, a code page called Latin-1": (
+        lambda _: id3v2(3, TIT2=b"\0" + "\u30c6\u30b9\u30c8".encode("cp932"), TPE1=b"\0Don\x92t") + mp3(),
+        {"title": "\u30c6\u30b9\u30c8", "artist": "Don\u2019t"},
+    ),
+    "vorbis comments": (vorbis_comments, FULL),
+    "mp4 atoms": (mp4_atoms, FULL),
+    "riff info": (
+        lambda _: riff_info(),
+        {"title": "Caf\u00e9", "artist": "Art\u2019s", "album": "Album", "date": "1999",
+         "genre": "Jazz", "track": "7"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "tags"), CARRIERS.values(), ids=CARRIERS)
+def test_tags_are_unicode_wherever_they_lie(
+    tmp_path: Path, made: Callable[[Path], bytes], tags: dict[str, str]
+) -> None:
+    """requirements I9; what is a comment is nobody's business."""
+    path = tmp_path / "src.bin"
+    path.write_bytes(made(tmp_path))
+    assert probe(path).tags == tags
 
 
 def test_an_embedded_picture_becomes_a_small_jpeg(tmp_path: Path) -> None:
