@@ -11,8 +11,8 @@ SHIFT_JIS, WESTERN = "cp932", "cp1252"
 
 _KANA = ("\u3040", "\u30ff")
 _MIN_KANA_SHARE = 1 / 5
-"""Japanese has more kana than that; a Western text misread as Shift-JIS hardly any: a low quotation mark or the
-sign of the florin would have to stand before just the right letters."""
+"""Japanese has more kana than that; a Western text misread as Shift-JIS hardly any: a low quotation
+mark or the sign of the florin would have to stand before just the right letters."""
 
 
 def readable(text: str) -> str:

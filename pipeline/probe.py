@@ -18,7 +18,8 @@ import av.subtitles.stream  # PyAV loads it late, where a lack of memory looks l
 from pipeline.errors import LimitExceeded, Malformed, Unsupported
 from pipeline.media import MediaInfo
 from pipeline.sniff import sniff
-from pipeline.tags import clean_tags, cover_stream
+from pipeline.tag_bounds import check_tags
+from pipeline.tags import clean_tags, cover_stream, is_picture
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -33,6 +34,9 @@ CODECS = frozenset(
 )
 """Decoders that are trusted with foreign bytes; PCM in all its forms beside them."""
 
+ENCRYPTED = frozenset({"drms", "enca"})
+"""Sample entries of FairPlay and of ISO 14496-12 8.12; FFmpeg decodes the noise they are without a key."""
+
 STREAMINFO_BYTES = 34
 """RFC 9639 8.2: 20 bits of rate, 3 of channels and 5 of bits less one follow its first ten bytes."""
 
@@ -46,9 +50,11 @@ def open_source(path: Path) -> Iterator[InputContainer]:
 
     Raises:
         Malformed, Unsupported: as `sniff`, and `corrupt` where the demuxer refuses the file.
+        LimitExceeded: `metadata_limit`, `limit_memory`.
     """
     with path.open("rb") as file:
         demuxer = sniff(file)
+        check_tags(file, demuxer)
     options = {"protocol_whitelist": "file", "format_whitelist": _whitelist(demuxer)}
     try:
         container = av.open(str(path), format=demuxer, options=options, metadata_errors="surrogateescape")
@@ -76,7 +82,7 @@ def describe(container: InputContainer) -> MediaInfo:
     Raises:
         LimitExceeded: `too_many_streams`, `bad_rate`, `bad_channels`.
         Malformed: `no_audio_stream`.
-        Unsupported: `codec_not_allowed`.
+        Unsupported: `codec_not_allowed`, `encrypted`.
     """
     stream = audio_stream(container)
     codec = stream.codec_context
@@ -102,7 +108,7 @@ def audio_stream(container: InputContainer) -> AudioStream:
     Raises:
         MediaError: as `describe`.
     """
-    count = len(container.streams)
+    count = sum(not is_picture(stream) for stream in container.streams)
     if count > MAX_STREAMS:
         raise LimitExceeded(
             "too_many_streams", f"the file has {count} streams, at most {MAX_STREAMS} are read"
@@ -112,6 +118,8 @@ def audio_stream(container: InputContainer) -> AudioStream:
     stream = container.streams.audio[0]
     codec = cast("AudioCodecContext | None", stream.codec_context)  # None where FFmpeg knows no decoder
     name = codec.name if codec else "unknown"
+    if codec is not None and codec.codec_tag in ENCRYPTED:
+        raise Unsupported("encrypted", "the audio is encrypted")
     if codec is None or not (name in CODECS or name.startswith("pcm_")):
         raise Unsupported("codec_not_allowed", f"the audio is coded as {name}, which is not read here")
     if not name.startswith("pcm_") and not (codec.sample_rate and codec.channels):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from pipeline.errors import Malformed, Unsupported
+from pipeline.tag_bounds import synchsafe
 
 HEAD_BYTES = 65_536
 MPEG_CHAIN = 4
@@ -48,7 +49,8 @@ def sniff(file: BinaryIO) -> str:
     Args:
         file: positioned at its start; a few reads and seeks, never the whole file.
     Raises:
-        Malformed: `empty`, `not_audio`, `no_audio_data` (a tag and nothing after it).
+        Malformed: `empty`, `not_audio`, `no_audio_data` (a tag and nothing after it), `corrupt` (a tag longer
+            than the file).
         Unsupported: `format_not_allowed`, something known that is not read here.
     """
     head = file.read(HEAD_BYTES)
@@ -56,9 +58,11 @@ def sniff(file: BinaryIO) -> str:
         raise Malformed("empty", "the file is empty (0 bytes)")
     tagged = 0
     while head[:3] == b"ID3" and len(head) >= 10:
-        tagged += 10 + _synchsafe(head[6:10]) + (10 if head[5] & 0x10 else 0)
+        tagged += 10 + synchsafe(head[6:10]) + (10 if head[5] & 0x10 else 0)
         file.seek(tagged)
         head = file.read(HEAD_BYTES)
+        if not head and file.seek(0, 2) < tagged:
+            raise Malformed("corrupt", "the tag is longer than the file")
         if not head:
             raise Malformed("no_audio_data", "the file is a tag without audio after it")
     container = _container(head)
@@ -143,8 +147,3 @@ def _mpeg_frame_bytes(h: bytes) -> tuple[int, int] | None:
     else:
         length = (144 if first or layer == 2 else 72) * bps // rate_hz + padding
     return length, version << 4 | layer << 2 | rate_index
-
-
-def _synchsafe(four: bytes) -> int:
-    """A 28-bit size of ID3v2 (id3v2.4 6.2)."""
-    return (four[0] & 127) << 21 | (four[1] & 127) << 14 | (four[2] & 127) << 7 | four[3] & 127

@@ -21,6 +21,7 @@ from pipeline.media import Cover
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
@@ -109,8 +110,12 @@ def _name_of(key: str) -> str:
 
 def cover_stream(container: InputContainer) -> VideoStream | None:
     """The stream that is an attached picture, not a video."""
-    attached = av.stream.Disposition.attached_pic
-    return next((s for s in container.streams.video if s.disposition & attached), None)
+    return next(filter(is_picture, container.streams.video), None)
+
+
+def is_picture(stream: Stream) -> bool:
+    """Whether it is a picture that goes with the audio."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def read_cover(container: InputContainer) -> Cover | None:

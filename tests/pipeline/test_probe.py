@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 import signals
+import sources
 
 from pipeline.errors import MediaError
 from pipeline.probe import probe
@@ -58,6 +59,34 @@ def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as caught:
         probe(path)
     assert caught.value.code == "no_audio_stream"
+
+
+@pytest.mark.parametrize("entry", [b"drms", b"enca"])
+def test_an_encrypted_file_is_refused_as_one(tmp_path: Path, entry: bytes) -> None:
+    """Bad input 43: FairPlay and Common Encryption, told by the sample entry; without a key it is noise."""
+    path = tmp_path / "x.m4a"
+    signals.write(path, signals.music(0.2), 48_000, "m4a")
+    path.write_bytes(path.read_bytes().replace(b"mp4a", entry, 1))
+    with pytest.raises(MediaError) as caught:
+        probe(path)
+    assert caught.value.code == "encrypted"
+
+
+def test_a_matroska_of_two_songs_plays_the_first_and_says_so(tmp_path: Path) -> None:
+    """Bad input 15; and 16, with more streams than anybody means."""
+    path = tmp_path / "x.mka"
+    for count in (2, 17):
+        with av.open(str(path), "w", format="matroska") as out:
+            streams = [out.add_stream("pcm_s16le", rate=48_000, layout="mono") for _ in range(count)]
+            out.start_encoding()
+            for stream in streams:
+                out.mux(stream.encode(sources.frame(signals.music(0.1, 48_000, 1), 48_000, "s16")))
+                out.mux(stream.encode(None))
+        if count == 2:
+            assert probe(path).warnings == ("multiple_audio_streams",)
+    with pytest.raises(MediaError) as caught:
+        probe(path)
+    assert caught.value.code == "too_many_streams"
 
 
 def test_a_playlist_inside_an_upload_is_never_followed(tmp_path: Path) -> None:

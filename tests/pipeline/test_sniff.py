@@ -56,6 +56,7 @@ def test_a_container_is_known_by_its_magic(head: bytes, demuxer: str) -> None:
         (b"<!DOCTYPE html><title>502</title>", Malformed, "not_audio"),
         (b"PK\x03\x04" + bytes(100), Malformed, "not_audio"),
         (b"ID3\x03\x00\x00\x00\x00\x00\x02xx", Malformed, "no_audio_data"),
+        (b"ID3\x03\x00\x00\x7f\x7f\x7f\x7f" + MP3_FRAME * 4, Malformed, "corrupt"),
         (b"\x89PNG\r\n\x1a\n", Unsupported, "format_not_allowed"),
         (b"\xff\xd8\xff\xe0JFIF", Unsupported, "format_not_allowed"),
         (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/x.ts\n", Unsupported, "format_not_allowed"),
@@ -69,7 +70,7 @@ def test_a_container_is_known_by_its_magic(head: bytes, demuxer: str) -> None:
     ],
 )
 def test_what_is_no_audio_has_a_stable_code(content: bytes, kind: type[MediaError], code: str) -> None:
-    """reliability.md, bad inputs 1 to 12 and 36."""
+    """reliability.md, bad inputs 1 to 12, 29 and 36."""
     with pytest.raises(kind) as caught:
         sniff(io.BytesIO(content))
     assert caught.value.code == code

@@ -85,7 +85,8 @@ def riff_info() -> bytes:
 def vorbis_comments(folder: Path) -> bytes:
     """A FLAC file whose second block is a comment of ours (RFC 9639 8.6)."""
     comments = ["TITLE=T\u00eftel", "ARTIST=A", "ALBUM=B", "ALBUMARTIST=C", "TRACKNUMBER=3",
-                "DATE=2020-01-02", "GENRE=Funk", "ISRC=US-RC1-76-07839", "LYRICS=one\ntwo", "COMMENT=secret"]  # fmt: skip
+                "DATE=2020-01-02", "GENRE=Funk", "ISRC=US-RC1-76-07839",
+                "LYRICS=one\ntwo", "COMMENT=secret"]  # fmt: skip
     block = struct.pack("<I", 0) + struct.pack("<I", len(comments))
     block += b"".join(struct.pack("<I", len(c.encode())) + c.encode() for c in comments)
     signals.write(folder / "plain.flac", signals.silence(0.1), 48_000, "flac")
@@ -101,7 +102,8 @@ def mp4_atoms(folder: Path) -> bytes:
     path = folder / "x.m4a"
     sources.whole_frames(path, signals.silence(0.1), 48_000)
     texts = {b"\xa9nam": "T\u00eftel", b"\xa9ART": "A", b"\xa9alb": "B", b"aART": "C",
-             b"\xa9day": "2020-01-02", b"\xa9gen": "Funk", b"\xa9lyr": "one\ntwo", b"\xa9cmt": "secret"}  # fmt: skip
+             b"\xa9day": "2020-01-02", b"\xa9gen": "Funk", b"\xa9lyr": "one\ntwo",
+             b"\xa9cmt": "secret"}  # fmt: skip
     own = (sources.atom(b"mean", bytes(4), b"com.apple.iTunes"), sources.atom(b"name", bytes(4), b"ISRC"))
     isrc = sources.atom(b"----", *own, sources.atom(b"data", struct.pack(">II", 1, 0), b"USRC17607839"))
     number = data(b"trkn", struct.pack(">4H", 0, 3, 0, 0), of=0)
@@ -179,6 +181,52 @@ def test_a_file_without_a_picture_has_no_cover(tmp_path: Path) -> None:
     signals.write(path, signals.music(0.2, 44_100, 1), 44_100, "flac")
     with open_source(path) as container:
         assert read_cover(container) is None
+
+
+def apic(data: bytes, media_type: bytes, number: int = 0) -> bytes:
+    """An ID3v2.4 frame with a picture."""
+    body = b"\0" + media_type + b"\0\3" + str(number).encode() + b"\0" + data
+    size = bytes(len(body) >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"APIC" + size + b"\0\0" + body
+
+
+def pictured(path: Path, *frames: bytes) -> None:
+    body = b"".join(frames)
+    size = bytes(len(body) >> shift & 127 for shift in (21, 14, 7, 0))
+    path.write_bytes(b"ID3\4\0\0" + size + body + mp3())
+
+
+def test_a_hundred_pictures_are_no_hundred_streams(tmp_path: Path) -> None:
+    """Bad input 30: the first is the cover, the audio is fine."""
+    path = tmp_path / "x.mp3"
+    pictured(path, *(apic(signals.picture(24, 16), b"image/png", number) for number in range(100)))
+    assert probe(path).has_cover
+    with open_source(path) as container:
+        assert read_cover(container) is not None
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (SVG, b"image/svg+xml"),
+        (SVG, b"image/png"),
+        (b"no picture at all", b"image/jpeg"),
+        (b"", b"image/png"),
+    ],
+)
+def test_what_is_no_picture_of_pixels_is_no_cover(tmp_path: Path, data: bytes, media_type: bytes) -> None:
+    """Bad input 30: SVG refused, whatever it calls itself; there may be none, or a warning."""
+    path = tmp_path / "x.mp3"
+    pictured(path, apic(data, media_type))
+    assert probe(path).codec.startswith("mp3")
+    with open_source(path) as container:
+        try:
+            assert read_cover(container) is None
+        except Malformed as error:
+            assert error.code == "bad_cover"
 
 
 def test_a_picture_of_too_many_pixels_is_never_decoded(tmp_path: Path) -> None:
