@@ -1,8 +1,8 @@
 """The cage a job's child process works in.
 
 FFmpeg on hostile files may crash, hang or eat memory. The child may read its one source and the
-interpreter, write nothing, open no socket, start no program; it has bounds of memory and CPU time and ends
-with its parent.
+interpreter, write nothing, open no socket, start no program; it has none of root's privileges even where the
+server has them, bounds of memory, CPU time and open files, and ends with its parent.
 Where the kernel lacks Landlock or seccomp the resource limits remain, and `confinement` says so.
 """
 
@@ -36,6 +36,13 @@ _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_DAC_READ_SEARCH = 1 << 2
+"""All that root keeps: the source may be somebody's own. Landlock still bounds what can be opened."""
+
+MAX_OPEN_FILES = 64
+_TCP_BIND_AND_CONNECT = 3
+_ABSTRACT_SOCKETS_AND_SIGNALS = 3
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _FILE_RIGHTS_BY_ABI = {
     1: (1 << 13) - 1,
@@ -51,8 +58,10 @@ def enter(source: Path, memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
     _allow_cpu(PROBE_CPU_S)
     if sys.platform == "linux":
+        drop_privileges()
         restrict_files(source)
         restrict_calls()
     # after Landlock and seccomp, because they bind the calling thread and those it starts; before the bound
@@ -104,22 +113,36 @@ def confinement() -> str:
     return "+".join(found) or "rlimits"
 
 
+def drop_privileges() -> None:
+    """No capability but to read, and none to be gained: root could lift its own bounds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
+    held = ctypes.create_string_buffer(24)
+    _checked(libc.capget(header, held), "capget")
+    effective, permitted = (word & _CAP_DAC_READ_SEARCH for word in struct.unpack_from("=II", held))
+    _checked(libc.capset(header, struct.pack("=6I", effective, permitted, 0, 0, 0, 0)), "capset")
+    _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+
+
 def restrict_files(source: Path) -> None:
-    """Landlock: from here on only `source`, the interpreter and libraries can be opened, only to read."""
+    """Landlock: from here on only `source`, the interpreter and libraries can be opened, only to read.
+
+    Where the kernel can, it refuses TCP and signals to other processes too: seccomp may be missing.
+    """
     abi = landlock_abi()
     if not abi:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     handled = _FILE_RIGHTS_BY_ABI[min(abi, max(_FILE_RIGHTS_BY_ABI))]
-    attributes = ctypes.create_string_buffer(struct.pack("Q", handled))
-    ruleset = _checked(libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, 8, 0))
+    attributes = struct.pack("=QQQ", handled, _TCP_BIND_AND_CONNECT, _ABSTRACT_SOCKETS_AND_SIGNALS)
+    known_bytes = 8 if abi < 4 else 16 if abi < 6 else 24
+    ruleset = _checked(libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, known_bytes, 0), "landlock")
     for path, rights in _readable(source):
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, descriptor))
-        _checked(libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0))
+        _checked(libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0), "landlock")
         os.close(descriptor)
-    _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _checked(libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0))
+    _checked(libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock")
     os.close(ruleset)
 
 
@@ -142,21 +165,24 @@ def restrict_calls() -> None:
         rules.add_rule(forbidden, name)
     # a process is a clone without CLONE_THREAD (0x10000); threads must stay possible for the encoders
     rules.add_rule(forbidden, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, 0x10000, 0))
+    # abort() signals its own process, and nobody signals another
+    rules.add_rule(forbidden, "tgkill", pyseccomp.Arg(0, pyseccomp.NE, os.getpid()))
     rules.add_rule(pyseccomp.ERRNO(38), "clone3")  # its flags cannot be seen; libc falls back to clone
     rules.load()
 
 
 _FORBIDDEN_CALLS = (
     *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
-    *("execve", "execveat", "fork", "vfork", "kill", "tkill"),
+    *("execve", "execveat", "fork", "vfork", "kill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
+    *("pidfd_open", "pidfd_getfd", "pidfd_send_signal", "open_by_handle_at", "name_to_handle_at"),
     *("ptrace", "process_vm_readv", "process_vm_writev", "perf_event_open", "bpf", "userfaultfd"),
     *("mount", "umount2", "pivot_root", "chroot", "setns", "unshare", "swapon", "reboot"),
     *("keyctl", "add_key", "request_key", "init_module", "finit_module", "delete_module", "io_uring_setup"),
 )
 
 
-def _checked(result: int) -> int:
+def _checked(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"landlock: {os.strerror(number)}")
+        raise OSError(number, f"{what}: {os.strerror(number)}")
     return result

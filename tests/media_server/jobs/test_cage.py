@@ -14,9 +14,14 @@ from media_server.jobs.cage import confinement, landlock_abi
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
 
 ENTER = """
-import os, socket, subprocess, sys, threading
+import ctypes, os, resource, signal, socket, subprocess, sys, threading
 from pathlib import Path
 from media_server.jobs import cage
+libc = ctypes.CDLL(None, use_errno=True)
+def syscall(name, *arguments):
+    import pyseccomp
+    if libc.syscall(pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name), *arguments) < 0:
+        raise OSError(ctypes.get_errno(), name)
 source = Path(sys.argv[1])
 cage.enter(source, 2 << 30)
 """
@@ -68,6 +73,12 @@ def test_the_source_can_be_read_and_encoders_may_have_threads(source: Path) -> N
         "subprocess.run(['/bin/true'])",
         "os.execv('/bin/true', ['true'])",
         "os.kill(os.getppid(), 9)",
+        "signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 9)",
+        "syscall('tgkill', os.getppid(), os.getppid(), 9)",
+        "os.chown(source, 1, 1)",
+        "os.setuid(1)",
+        "os.nice(-1)",
+        "[open(source) for _ in range(100)]",
     ],
 )
 def test_everything_else_is_refused(source: Path, forbidden: str) -> None:
@@ -77,6 +88,24 @@ def test_everything_else_is_refused(source: Path, forbidden: str) -> None:
         source, f"try:\n    {forbidden}\nexcept OSError as e:\n    print('refused', type(e).__name__)"
     )
     assert done.stdout.startswith("refused"), (done.stdout, done.stderr)
+
+
+@linux_only
+def test_no_bound_can_be_lifted_again(source: Path) -> None:
+    """Root could, with its capabilities."""
+    done = caged(
+        source,
+        "for name in ('AS', 'FSIZE', 'NOFILE', 'CORE'):\n    bound = getattr(resource, f'RLIMIT_{name}')\n"
+        "    try:\n        resource.setrlimit(bound, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "    except (ValueError, OSError):\n        print('refused')",
+    )
+    assert done.stdout == "refused\n" * 4, done.stderr
+
+
+@linux_only
+def test_a_decoder_that_aborts_dies_of_it(source: Path) -> None:
+    """F2: the signal names how it ended; abort() is a tgkill of one's own process."""
+    assert caged(source, "os.abort()").returncode == -signal.SIGABRT
 
 
 @linux_only
