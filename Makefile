@@ -21,7 +21,7 @@ WEB     := $(wildcard hatch_build.py media_server/web/package.json media_server/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install test test-slow oracle lint bench bench-latency demo-stack lock clean
+.PHONY: help run install test test-slow oracle fuzz lint bench bench-latency demo-stack lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ export AUDIOWAVEFORM ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/veza-media-server
 oracle: $(VENV)/.developed ## build BBC audiowaveform outside the repository and hold our waveforms to it
 	@test -x "$(AUDIOWAVEFORM)" || tests/oracles/audiowaveform.sh "$(AUDIOWAVEFORM)"
 	@$(BIN)/python -m pytest -m slow tests/pipeline/test_waveform_oracle.py $(ARGS)
+
+fuzz: $(VENV)/.developed ## damaged files through the jobs' own processes; ARGS="--inputs 20000 --save found" tries more
+	@$(IN_VENV) PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
 
 lint: $(VENV)/.developed ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check
