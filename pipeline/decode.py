@@ -40,6 +40,9 @@ MAX_SAMPLES = 1 << 31
 MAX_BAD_SHARE = 0.10
 """More undecodable packets than this, and the file is noise that happens to start like audio."""
 
+SOUND_S = 1.0
+"""With so much before them, packets at the end that cannot be decoded are no part of it."""
+
 FULL_SCALE_LIMIT = 8.0
 """Float sources may legally pass full scale; beyond +18 dBFS it is a broken file, not music."""
 
@@ -55,12 +58,13 @@ class Decoder:
         self.samples = 0
         self.packets = 0
         self.bad_packets = 0
-        self.last_was_bad = False
+        self.bad_at_the_end = 0
         self.sanitised = False
         self.channels = 0
         self.sample_bits = 0
         self.is_uniform = True
         self.bit_rate = BitRateMeter()
+        self.has_numbers = False
         self._stream = stream
         self._max_samples = max_samples
         self._converter: av.AudioResampler | None = None
@@ -91,10 +95,10 @@ class Decoder:
             raise LimitExceeded("limit_memory", "the file asks for more memory than a job may use") from None
         except Exception:  # noqa: BLE001 - inside decoding whatever FFmpeg raises is a fault of the input
             self.bad_packets += 1
-            self.last_was_bad = True
+            self.bad_at_the_end += 1
             return []
         if packet.size:
-            self.last_was_bad = False
+            self.bad_at_the_end = 0
             self._excess = self._beyond_the_end(packet, frames)
             for frame in frames:
                 self.sample_bits = max(self.sample_bits, frame.format.bits)
@@ -152,8 +156,11 @@ class Decoder:
         pcm = np.ascontiguousarray(cast("Pcm", frame.to_ndarray()).reshape(frame.samples, -1).T)
         largest = float(np.abs(pcm).max(initial=0.0))
         if not largest <= FULL_SCALE_LIMIT:
+            self.has_numbers |= bool(np.isfinite(pcm).any())
             pcm = np.nan_to_num(pcm, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
             self.sanitised = True
+        else:
+            self.has_numbers = True
         if self._to_stereo is not None:
             pcm = self._to_stereo @ pcm
         block = Block(pts=self.samples, pcm=pcm)
@@ -219,14 +226,18 @@ class Reader:
             if decoder.bad_packets or cut_short:
                 raise Malformed("corrupt", "no part of the audio can be decoded")
             raise Malformed("no_audio_data", "the file has a header but no audio in it")
-        # a file that stops inside its last frame is cut short, not damaged
-        damaged = decoder.bad_packets - (1 if decoder.last_was_bad else 0)
-        if damaged > MAX_BAD_SHARE * decoder.packets:
-            share = f"{decoder.bad_packets} of {decoder.packets} packets cannot be decoded"
+        if not decoder.has_numbers:
+            raise Malformed("corrupt", "no sample of the audio is a number")
+        # what stops inside its last frame, or has something behind its sound, is cut short, not damaged
+        is_sound = decoder.samples >= SOUND_S * decoder.rate_hz
+        beyond = decoder.bad_at_the_end if is_sound else min(decoder.bad_at_the_end, 1)
+        damaged, packets = decoder.bad_packets - beyond, decoder.packets - beyond
+        if damaged > MAX_BAD_SHARE * packets:
+            share = f"{damaged} of {packets} packets cannot be decoded"
             raise Malformed("corrupt", f"{share}, at most {MAX_BAD_SHARE:.0%} may be broken")
         warnings = list(self.info.warnings)
         missing = declared is not None and decoder.samples < declared
-        if cut_short or missing or decoder.last_was_bad or is_cut_off(self._path, self.info.container):
+        if cut_short or missing or decoder.bad_at_the_end or is_cut_off(self._path, self.info.container):
             warnings.append("truncated")
         if damaged:
             warnings.append("damaged")

@@ -78,6 +78,31 @@ def test_float_samples_that_are_no_numbers_become_silence_and_are_said(tmp_path:
     assert "sanitised" in reader.warnings
 
 
+def test_samples_of_which_none_is_a_number_are_corrupt(tmp_path: Path) -> None:
+    """Bad input 38."""
+    path = tmp_path / "none.wav"
+    signals.write(path, np.full((2, 4000), np.nan, np.float32), 48_000, "wav", subtype="FLOAT")
+    with pytest.raises(Malformed) as caught:
+        decoded(path)
+    assert caught.value.code == "corrupt"
+
+
+def test_what_lies_behind_the_sound_is_left_alone(tmp_path: Path) -> None:
+    """Bad input 24: a WAVE behind an MP3; 23: among its frames it is damage."""
+    signals.write(tmp_path / "x.mp3", signals.music(1.5, 44_100, 2), 44_100, "mp3")
+    signals.write(tmp_path / "x.wav", signals.music(1.5, 44_100, 2), 44_100, "wav")
+    song, other = (tmp_path / "x.mp3").read_bytes(), (tmp_path / "x.wav").read_bytes()
+    path = tmp_path / "both.bin"
+    path.write_bytes(song + other)
+    got, reader = decoded(path)
+    assert reader.warnings == ("truncated",)
+    assert 66_150 <= got.shape[1] < 66_150 + 1152  # no more than its last frame
+    path.write_bytes(song[: len(song) // 2] + other + song[len(song) // 2 :])
+    with pytest.raises(Malformed) as caught:
+        decoded(path)
+    assert caught.value.code == "corrupt"
+
+
 def test_eight_channels_are_read(tmp_path: Path) -> None:
     """PyAV 18 dies on planar frames of eight channels; the reader asks for interleaved ones."""
     pcm = np.stack([signals.music(0.6, 48_000, 1)[0] * (k + 1) / 10 for k in range(8)])
