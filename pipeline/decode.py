@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.bitrate import BitRateMeter
 from pipeline.carried import Carried
+from pipeline.checksum import Checksum
 from pipeline.downmix import stereo_matrix
 from pipeline.errors import LimitExceeded, Malformed
 from pipeline.extent import declared_samples, is_cut_off
@@ -65,6 +66,7 @@ class Decoder:
         self.is_uniform = True
         self.bit_rate = BitRateMeter()
         self.has_numbers = False
+        self.checksum = Checksum.of(stream)
         self._stream = stream
         self._max_samples = max_samples
         self._converter: av.AudioResampler | None = None
@@ -104,6 +106,9 @@ class Decoder:
                 self.sample_bits = max(self.sample_bits, frame.format.bits)
             rate_hz = frames[0].sample_rate if frames else self.rate_hz
             self.bit_rate.push(packet.size, sum(frame.samples for frame in frames), rate_hz)
+        if self.checksum is not None:
+            for frame in frames:
+                self.checksum.push(frame)
         return self._hold([block for frame in frames for block in self._convert(frame)])
 
     def flush(self) -> list[Block]:
@@ -241,6 +246,9 @@ class Reader:
             warnings.append("truncated")
         if damaged:
             warnings.append("damaged")
+        explained = {"truncated", "damaged"} & set(warnings)
+        if not explained and decoder.checksum is not None and decoder.checksum.is_wrong:
+            warnings.append("checksum_mismatch")
         if decoder.sanitised:
             warnings.append("sanitised")
         self.warnings = tuple(warnings)

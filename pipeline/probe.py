@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import av.subtitles.stream  # PyAV loads it late, where a lack of memory looks like a broken file
 
+from pipeline.checksum import STREAMINFO_BYTES, streaminfo_bits
 from pipeline.errors import LimitExceeded, Malformed, Unsupported
 from pipeline.media import MediaInfo
 from pipeline.sniff import sniff
@@ -36,9 +37,6 @@ CODECS = frozenset(
 
 ENCRYPTED = frozenset({"drms", "enca"})
 """Sample entries of FairPlay and of ISO 14496-12 8.12; FFmpeg decodes the noise they are without a key."""
-
-STREAMINFO_BYTES = 34
-"""RFC 9639 8.2: 20 bits of rate, 3 of channels and 5 of bits less one follow its first ten bytes."""
 
 ALAC_COOKIE_BYTES = 36
 """An atom's header of 12 bytes, then ALACSpecificConfig: frame length in 4, version in 1, bits in 1."""
@@ -143,7 +141,7 @@ def _bit_depth(stream: AudioStream) -> int | None:
     codec = stream.codec_context
     stated = codec.extradata or b""
     if codec.name == "flac" and len(stated) == STREAMINFO_BYTES:
-        return ((stated[12] & 1) << 4 | stated[13] >> 4) + 1
+        return streaminfo_bits(stated)
     if codec.name == "alac" and len(stated) >= ALAC_COOKIE_BYTES:
         return stated[17]
     named = re.fullmatch(r"pcm_[sfu](8|16|24|32|64)(le|be)?", codec.name)
