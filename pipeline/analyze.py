@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from pipeline.grid import RATE_HZ
 from pipeline.loudness import Loudness, LoudnessMeter
 from pipeline.media import Block
+from pipeline.power import Levels, PowerMeter
 from pipeline.truepeak import TruePeakMeter, dbtp
 from pipeline.waveform import Waveform, WaveformMeter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Analysis:
-    """What one pass at 48 kHz measured: `samples` is the track's exact length at that rate."""
+    """What one pass at 48 kHz measured: `samples` is the track's exact length at that rate.
+
+    The gain is planned from `loudness`; of `levels`, from another meter, the maxima are told.
+    """
 
     samples: int
     channels: int
     loudness: Loudness
+    levels: Levels
     true_peak_dbtp: float | None
     waveform: Waveform
 
@@ -34,12 +39,14 @@ class Analyzer:
         self._channels = channels
         self._samples = 0
         self._loudness = LoudnessMeter(channels)
+        self._levels = PowerMeter(channels)
         self._true_peak = TruePeakMeter(channels)
         self._waveform = WaveformMeter(channels)
 
     def push(self, block: Block) -> None:
         self._samples += block.samples
         self._loudness.push(block)
+        self._levels.push(block)
         self._true_peak.push(block)
         self._waveform.push(block)
 
@@ -48,6 +55,7 @@ class Analyzer:
             samples=self._samples,
             channels=self._channels,
             loudness=self._loudness.result(),
+            levels=self._levels.result(),
             true_peak_dbtp=dbtp(self._true_peak.result()),
             waveform=self._waveform.result(),
         )
