@@ -8,7 +8,7 @@ Source: bis 4.4 (playlists), 6.2.4 (variants must match).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import TypeAdapter
@@ -20,16 +20,27 @@ from hls.segment_format import TRANSPORT_MASTER, SegmentFormat
 from hls.stored import StoredFile, StoredSegment
 from pipeline.grid import RATE_HZ, SEGMENT_SAMPLES
 
-__all__ = ["Asset", "AssetLoudness", "AssetRendition", "StoredFile", "StoredSegment"]
+__all__ = ["Asset", "AssetLoudness", "AssetRendition", "CodedLoudness", "StoredFile", "StoredSegment"]
 
 GRID_TARGET_DURATION_S = target_duration_s(SEGMENT_SAMPLES, RATE_HZ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssetLoudness:
-    """The source as it was measured (None for silence), and the gain that its renditions got.
+class CodedLoudness:
+    """What a rendition measures once it is decoded again, by another meter than the source's."""
 
-    A lossless rendition got none: it is the source.
+    integrated_lufs: float | None
+    true_peak_dbtp: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetLoudness:
+    """The source as measured (None for silence), the gain that its renditions got, and what came of it.
+
+    A lossless rendition got none: it is the source. `reason` is what decided the gain (`pipeline.normalize`),
+    `planned_lufs` how loud it makes the track, `limit_dbtp` where a limiter holds the peaks, None without
+    one. `measured` has every lossy rendition by its name. What an older version did not tell is None, or
+    empty.
     """
 
     integrated_lufs: float | None
@@ -37,6 +48,14 @@ class AssetLoudness:
     range_lu: float | None
     gain_db: float
     target_lufs: float
+    momentary_max_lufs: float | None = None
+    short_term_max_lufs: float | None = None
+    mode: str | None = None
+    reason: str | None = None
+    ceiling_dbtp: float | None = None
+    limit_dbtp: float | None = None
+    planned_lufs: float | None = None
+    measured: dict[str, CodedLoudness] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.grid import RATE_HZ
 from pipeline.loudness import Loudness, LoudnessMeter
-from pipeline.media import Block
+from pipeline.media import Block, Pcm
 from pipeline.power import Levels, PowerMeter
+from pipeline.trial import LoudestExcerpt
 from pipeline.truepeak import TruePeakMeter, dbtp
 from pipeline.waveform import Waveform, WaveformMeter
 
@@ -16,7 +17,8 @@ from pipeline.waveform import Waveform, WaveformMeter
 class Analysis:
     """What one pass at 48 kHz measured: `samples` is the track's exact length at that rate.
 
-    The gain is planned from `loudness`; of `levels`, from another meter, the maxima are told.
+    The gain is planned from `loudness` and tried on `excerpt`, the loudest ten seconds (channels, samples);
+    of `levels`, from another meter, the maxima are told.
     """
 
     samples: int
@@ -25,6 +27,7 @@ class Analysis:
     levels: Levels
     true_peak_dbtp: float | None
     waveform: Waveform
+    excerpt: Pcm
 
     @property
     def duration_s(self) -> float:
@@ -42,6 +45,7 @@ class Analyzer:
         self._levels = PowerMeter(channels)
         self._true_peak = TruePeakMeter(channels)
         self._waveform = WaveformMeter(channels)
+        self._excerpt = LoudestExcerpt(channels)
 
     def push(self, block: Block) -> None:
         self._samples += block.samples
@@ -49,6 +53,7 @@ class Analyzer:
         self._levels.push(block)
         self._true_peak.push(block)
         self._waveform.push(block)
+        self._excerpt.push(block)
 
     def result(self) -> Analysis:
         return Analysis(
@@ -58,4 +63,5 @@ class Analyzer:
             levels=self._levels.result(),
             true_peak_dbtp=dbtp(self._true_peak.result()),
             waveform=self._waveform.result(),
+            excerpt=self._excerpt.result(),
         )

@@ -1,4 +1,4 @@
-"""The second pass: decode, apply the one gain, encode every rendition side by side.
+"""The second pass: decode, bring to the planned level, encode every rendition side by side.
 
 Each rendition has a lane, a thread of its own: FFmpeg's encoders release the interpreter. Packets come back
 in the order of the Blocks and of the ladder, whatever the threads do.
@@ -14,34 +14,40 @@ from contextlib import ExitStack
 from pipeline.encode import Encoder
 from pipeline.ladder import Ladder
 from pipeline.media import Block, Packet
-from pipeline.normalize import Gain
+from pipeline.stage import Stage
 
 BLOCKS_IN_FLIGHT = 4
 """How far decoding may run ahead of the slowest encoder: bounds the memory, keeps the lanes busy."""
 
 
 def encode_ladder(
-    blocks: Iterable[Block], ladder: Ladder, gain_db: float
+    blocks: Iterable[Block], ladder: Ladder, level: Stage[Block, Block]
 ) -> Iterator[tuple[Encoder, list[Packet]]]:
     """Encode 48 kHz Blocks into every rendition of the ladder.
 
+    Args:
+        level: what every Block passes first, one for all renditions.
     Yields:
         an encoder (its `rendition`, its `codec_config`) and the packets it has finished, in pts order for
         each rendition and in the same order in every run.
     """
     encoders = [Encoder(rendition) for rendition in ladder]
-    gain = Gain(gain_db)
     with ExitStack() as lanes:
         pools = [lanes.enter_context(ThreadPoolExecutor(1, f"encode-{e.rendition.name}")) for e in encoders]
         waiting: deque[list[Future[list[Packet]]]] = deque()
-        for block in blocks:
-            for amplified in gain.push(block):
-                waiting.append([p.submit(e.push, amplified) for p, e in zip(pools, encoders, strict=True)])
+        for block in _levelled(blocks, level):
+            waiting.append([p.submit(e.push, block) for p, e in zip(pools, encoders, strict=True)])
             while len(waiting) > BLOCKS_IN_FLIGHT:
                 yield from _finished(encoders, waiting.popleft())
         waiting.append([p.submit(e.flush) for p, e in zip(pools, encoders, strict=True)])
         while waiting:
             yield from _finished(encoders, waiting.popleft())
+
+
+def _levelled(blocks: Iterable[Block], level: Stage[Block, Block]) -> Iterator[Block]:
+    for block in blocks:
+        yield from level.push(block)
+    yield from level.flush()
 
 
 def _finished(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -24,6 +25,7 @@ from media_server.jobs.job import EqualizerOptions, JobRequest, LoudnessOptions,
 from media_server.profiles import BUILT_IN
 from pipeline.equalizer import PRESETS
 from pipeline.ladder import DEFAULT_LADDER, RUNGS
+from pipeline.normalize import Mode
 
 MAX_DURATION_S = 86_400.0
 MEMORY_BYTES = 2 << 30
@@ -40,6 +42,9 @@ def transcode(
     ceiling_dbtp: Annotated[float, typer.Option(min=-20, max=0, help="True peak not to pass.")] = -1.0,
     normalize: Annotated[bool, typer.Option(help="Bring the track to the target by gain.")] = True,
     eq: Annotated[str | None, typer.Option(help=f"A preset of the equalizer: {', '.join(PRESETS)}.")] = None,
+    limit: Annotated[
+        bool, typer.Option("--limit", help="Limit peaks where gain alone would pass the ceiling.")
+    ] = False,
 ) -> None:
     """Make multi-bitrate HLS of IN in OUT: its masters, playlists, segments and waveform.
 
@@ -51,13 +56,11 @@ def transcode(
         stop(f"--ladder names {', '.join(unknown) or 'nothing'}, known are {', '.join(RUNGS)}")
     if eq is not None and eq not in PRESETS:
         stop(f"--eq names {eq}, known are {', '.join(PRESETS)}")
-    options = Options(
-        ladder=names,
-        loudness=LoudnessOptions(
-            mode="track" if normalize else "off", target_lufs=target_lufs, ceiling_dbtp=ceiling_dbtp
-        ),
-        eq=EqualizerOptions(preset=eq) if eq else None,
-    )
+    if limit and not normalize:
+        stop("--limit is a way to normalize, --no-normalize forbids it")
+    mode: Mode = "off" if not normalize else "limit" if limit else "track"
+    loudness = LoudnessOptions(mode=mode, target_lufs=target_lufs, ceiling_dbtp=ceiling_dbtp)
+    options = Options(ladder=names, loudness=loudness, eq=EqualizerOptions(preset=eq) if eq else None)
     runner.prepare()
     began = time.monotonic()
     try:
@@ -93,7 +96,7 @@ def _order(source: Path, options: Options) -> Order:
     return Order(
         source=source.resolve(),
         ladder=options.rungs(BUILT_IN),
-        normalize=options.loudness.mode == "track",
+        mode=options.loudness.mode,
         target_lufs=options.loudness.target_lufs,
         ceiling_dbtp=options.loudness.ceiling_dbtp,
         max_duration_s=MAX_DURATION_S,
@@ -115,6 +118,8 @@ async def _transcode(assembly: Assembly, order: Order, target: Path) -> Asset:
                     low, high = SHARE[event.stage]
                     completed = low + (high - low) * event.fraction
                     bar.update(task, description=event.stage, completed=completed)
+    for version in assembly.dropped:
+        shutil.rmtree(target / version)
     asset = assembly.asset
     for rendition in asset.renditions:
         playlist = asset.media_playlist(rendition.name).render()
@@ -137,10 +142,12 @@ def summary(asset: Asset, took_s: float) -> Table:
     if loudness.integrated_lufs is None or loudness.true_peak_dbtp is None:
         table.add_row("loudness", "silence")
     else:
-        before, after = loudness.integrated_lufs, loudness.integrated_lufs + loudness.gain_db
-        table.add_row("loudness", f"{before:.1f} -> {after:.1f} LUFS ({loudness.gain_db:+.2f} dB)")
-        peak = loudness.true_peak_dbtp
-        table.add_row("true peak", f"{peak:.1f} -> {peak + loudness.gain_db:.1f} dBTP")
+        before, peak = loudness.integrated_lufs, loudness.true_peak_dbtp
+        after = before + loudness.gain_db if loudness.planned_lufs is None else loudness.planned_lufs
+        held = peak + loudness.gain_db if loudness.limit_dbtp is None else loudness.limit_dbtp
+        limited = "" if loudness.limit_dbtp is None else ", limited"
+        table.add_row("loudness", f"{before:.1f} -> {after:.1f} LUFS ({loudness.gain_db:+.2f} dB{limited})")
+        table.add_row("true peak", f"{peak:.1f} -> {min(held, peak + loudness.gain_db):.1f} dBTP")
         table.add_row("range", "-" if loudness.range_lu is None else f"{loudness.range_lu:.1f} LU")
     for rendition in asset.renditions:
         size = rendition.init.bytes + sum(segment.bytes for segment in rendition.segments)

@@ -13,7 +13,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hls.asset import Asset
+from hls.asset import Asset, AssetLoudness
 from hls.family import Family
 from hls.segment_format import TRANSPORT_MASTER, SegmentFormat
 from media_server.endpoints.admission import admit, require_admin
@@ -50,14 +50,35 @@ class TrackList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenditionLoudness:
+    """What a rendition measures once it is decoded; null as of a source."""
+
+    integrated_lufs: float | None
+    true_peak_dbtp: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackLoudness:
-    """The source as measured, null for silence, and the gain that was applied."""
+    """The source as measured, null for silence; the gain that was planned, and why; what came of it.
+
+    `reason` is `target`, `limited` (reached behind a limiter at `limit_dbtp`), `ceiling` (the peaks left no
+    room for more), `silence` or `off`; `measured` has every lossy rendition. Null or empty where an older
+    version of the server made the track.
+    """
 
     integrated_lufs: float | None
     true_peak_dbtp: float | None
     range_lu: float | None
     gain_db: float
     target_lufs: float
+    momentary_max_lufs: float | None
+    short_term_max_lufs: float | None
+    mode: str | None
+    reason: str | None
+    ceiling_dbtp: float | None
+    limit_dbtp: float | None
+    planned_lufs: float | None
+    measured: Mapping[str, RenditionLoudness]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +142,6 @@ def _master(track: TrackSummary) -> str:
 
 def in_detail(asset: Asset) -> Track:
     """A track by itself."""
-    measured = asset.loudness
     return Track(
         track_id=asset.track_id,
         title=asset.title,
@@ -129,13 +149,7 @@ def in_detail(asset: Asset) -> Track:
         album=asset.tags.get("album"),
         tags=asset.tags,
         duration_seconds=round(asset.duration_s, 3),
-        loudness=TrackLoudness(
-            integrated_lufs=_rounded(measured.integrated_lufs),
-            true_peak_dbtp=_rounded(measured.true_peak_dbtp),
-            range_lu=_rounded(measured.range_lu),
-            gain_db=round(measured.gain_db, 2),
-            target_lufs=measured.target_lufs,
-        ),
+        loudness=_loudness(asset.loudness),
         renditions=tuple(
             TrackRendition(
                 name=rendition.name,
@@ -161,6 +175,29 @@ def _manifest_urls(asset: Asset) -> dict[str, str]:
     if asset.carried(SegmentFormat.TS):
         masters[str(SegmentFormat.TS)] = TRANSPORT_MASTER
     return {name: f"/hls/{asset.track_id}/{master}" for name, master in masters.items()}
+
+
+def _loudness(told: AssetLoudness) -> TrackLoudness:
+    return TrackLoudness(
+        integrated_lufs=_rounded(told.integrated_lufs),
+        true_peak_dbtp=_rounded(told.true_peak_dbtp),
+        range_lu=_rounded(told.range_lu),
+        gain_db=round(told.gain_db, 2),
+        target_lufs=told.target_lufs,
+        momentary_max_lufs=_rounded(told.momentary_max_lufs),
+        short_term_max_lufs=_rounded(told.short_term_max_lufs),
+        mode=told.mode,
+        reason=told.reason,
+        ceiling_dbtp=told.ceiling_dbtp,
+        limit_dbtp=_rounded(told.limit_dbtp),
+        planned_lufs=_rounded(told.planned_lufs),
+        measured={
+            name: RenditionLoudness(
+                integrated_lufs=_rounded(coded.integrated_lufs), true_peak_dbtp=_rounded(coded.true_peak_dbtp)
+            )
+            for name, coded in told.measured.items()
+        },
+    )
 
 
 def _rounded(value: float | None) -> float | None:

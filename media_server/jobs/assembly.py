@@ -12,12 +12,21 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
+from hls.asset import Asset, AssetLoudness, AssetRendition, CodedLoudness, StoredFile, StoredSegment
 from hls.multivariant import average_bandwidth_bps
 from hls.segment_format import SegmentFormat
 from hls.segmenter import Segment, init_name
 from media_server.errors import Unavailable
-from media_server.jobs.events import Drawn, Event, Finished, Initialised, Planned, Probed, SegmentMade
+from media_server.jobs.events import (
+    Drawn,
+    Event,
+    Finished,
+    Initialised,
+    Planned,
+    Probed,
+    Remeasured,
+    SegmentMade,
+)
 from media_server.jobs.job import JobRequest
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import RUNGS
@@ -72,6 +81,8 @@ class Assembly:
         self._planned: Planned | None = None
         self._rungs: dict[str, _Rung] = {}
         self._drawn: dict[str, StoredFile] = {}
+        self._measured: dict[str, CodedLoudness] = {}
+        self._dropped: list[str] = []
         self._finished: Finished | None = None
 
     @property
@@ -85,7 +96,7 @@ class Assembly:
 
     @property
     def version(self) -> str:
-        """The name of what is made: a hash of the source, the options, the gain and the pipeline.
+        """The name of what is made: a hash of the source, the options, the plan and the pipeline.
 
         Raises:
             Unavailable: `child_protocol`, asked for before the plan was told.
@@ -94,9 +105,15 @@ class Assembly:
             "source": self._identity.source_sha256,
             "options": self._request.options.model_dump(mode="json"),
             "gain_db": round(self._plan.gain_db, 6),
+            "limit_dbtp": None if self._plan.limit_dbtp is None else round(self._plan.limit_dbtp, 6),
             "pipeline": PIPELINE_VERSION,
         }
         return hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Versions of which files were stored before the plan was taken back: nothing will name them."""
+        return tuple(version for version in self._dropped if version != self.version)
 
     def take(self, event: Event, payload: bytes) -> list[File]:
         """What is to be stored because of this event.
@@ -108,7 +125,11 @@ class Assembly:
             case Probed():
                 self._probed = event
             case Planned():
-                self._planned = event
+                self._plan_anew(event)
+            case Remeasured():
+                self._measured[event.rendition] = CodedLoudness(
+                    integrated_lufs=event.integrated_lufs, true_peak_dbtp=event.true_peak_dbtp
+                )
             case Finished():
                 self._finished = event
             case Drawn():
@@ -118,6 +139,12 @@ class Assembly:
             case SegmentMade():
                 return [self._segment(event, payload)]
         return []
+
+    def _plan_anew(self, event: Planned) -> None:
+        if self._planned is not None:
+            self._dropped.append(self.version)
+        self._planned = event
+        self._rungs, self._drawn = {}, {}
 
     def _drawing(self, event: Drawn, payload: bytes) -> File:
         extension = "dat" if event.what == "waveform" else "jpg"
@@ -196,6 +223,14 @@ class Assembly:
                 range_lu=plan.range_lu,
                 gain_db=plan.gain_db,
                 target_lufs=request.options.loudness.target_lufs,
+                momentary_max_lufs=plan.momentary_max_lufs,
+                short_term_max_lufs=plan.short_term_max_lufs,
+                mode=request.options.loudness.mode,
+                reason=plan.reason,
+                ceiling_dbtp=request.options.loudness.ceiling_dbtp,
+                limit_dbtp=plan.limit_dbtp,
+                planned_lufs=plan.planned_lufs,
+                measured={n: self._measured[n] for n, _ in self._in_order() if n in self._measured},
             ),
             renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
             waveform=self._drawn.get("waveform"),

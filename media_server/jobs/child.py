@@ -22,11 +22,13 @@ from media_server.jobs.events import (
     Planned,
     Probed,
     Progress,
+    Remeasured,
     SegmentMade,
     failed,
     pack,
 )
 from pipeline.analyze import Analysis, Analyzer
+from pipeline.audit import Audits, is_faithful
 from pipeline.carried import fill
 from pipeline.chain import Chain
 from pipeline.decode import Reader
@@ -34,10 +36,13 @@ from pipeline.encode import Encoder
 from pipeline.equalizer import Band, Equalizer
 from pipeline.errors import LimitExceeded, Malformed, MediaError
 from pipeline.ladder import Ladder, ladder_for
+from pipeline.level import Level
 from pipeline.media import Block, MediaInfo, Packet
-from pipeline.normalize import GainPlan, plan_gain
+from pipeline.normalize import CodedLoudness, Gain, GainPlan, Mode, corrected, misses, plan_gain
+from pipeline.plan import final
 from pipeline.probe import open_source, probe
 from pipeline.resample import Resampler
+from pipeline.stage import Stage
 from pipeline.tags import read_cover
 from pipeline.transcode import encode_ladder
 
@@ -52,7 +57,7 @@ class Order:
 
     source: Path
     ladder: tuple[str, ...]
-    normalize: bool
+    mode: Mode
     target_lufs: float
     ceiling_dbtp: float
     max_duration_s: float
@@ -88,38 +93,66 @@ def produce(order: Order) -> Iterator[Message]:
     info = probe(order.source)
     yield _probed(info), b""
     cage.allow_cpu(order.max_duration_s)
-    cover_warnings = yield from _cover(order.source, info)
+    cover, cover_warnings = _cover(order.source, info)
     reader = Reader(order.source, order.max_duration_s)
     analysis = yield from _analyze(order, reader, info)
-    plan = plan_gain(
-        analysis.loudness,
-        analysis.true_peak_dbtp,
-        target_lufs=order.target_lufs,
-        ceiling_dbtp=order.ceiling_dbtp,
-        enabled=order.normalize,
-    )
     assert reader.carried is not None  # its one pass is over
     ladder, ladder_warnings = fill(ladder_for(analysis.channels, order.ladder), reader.carried)
     silent = ("silent",) if analysis.true_peak_dbtp is None else ()
     warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings)
-    yield _planned(analysis, plan, warnings), b""
-    yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
-    yield from _encode(order, ladder, analysis, plan)
-    yield Finished(warnings=warnings), b""
+    wanted = plan_gain(
+        analysis.loudness,
+        analysis.true_peak_dbtp,
+        target_lufs=order.target_lufs,
+        ceiling_dbtp=order.ceiling_dbtp,
+        mode=order.mode,
+    )
+    lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
+    lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
+    until = LOSSY_SHARE if lossless else 1.0
+    plan = final(wanted, analysis, lossy, lambda: _track_of(order))
+
+    def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
+        yield _planned(analysis, plan, warnings), b""
+        yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
+        yield from cover
+        level = Level(plan, analysis.channels)
+        return (yield from _encode(_track_of(order), lossy, level, analysis.duration_s, (0.0, until)))
+
+    coded = yield from round_of(plan)
+    better = corrected(plan, _held_to_it(lossy, coded))
+    if better is not None:  # once: what still misses is published with a warning
+        plan = final(better, analysis, lossy, lambda: _track_of(order))
+        coded = yield from round_of(plan)
+    for name, measured in coded.items():
+        yield _remeasured(name, measured), b""
+    # listeners wait for the others; it has the samples of the source as they are, whatever the plan
+    source = Reader(order.source, order.max_duration_s)
+    yield from _encode(iter(source), lossless, Gain(0.0), analysis.duration_s, (until if lossy else 0.0, 1.0))
+    missed = any(misses(plan, each) for each in _held_to_it(lossy, coded))
+    yield Finished(warnings=(*warnings, *(("loudness_missed",) if missed else ()))), b""
 
 
-def _cover(source: Path, info: MediaInfo) -> Generator[Message, None, tuple[str, ...]]:
+def _held_to_it(ladder: Ladder, coded: dict[str, CodedLoudness]) -> list[CodedLoudness]:
+    """What was measured of the renditions that the plan must hold for."""
+    return [coded[rung.name] for rung in ladder if rung.name in coded and is_faithful(rung)]
+
+
+def _track_of(order: Order) -> Iterator[Block]:
+    """A pass over the source, at 48 kHz and equalized."""
+    return _shaped(order, Reader(order.source, order.max_duration_s))
+
+
+def _cover(source: Path, info: MediaInfo) -> tuple[list[Message], tuple[str, ...]]:
     """The picture, if there is one; a bad picture costs a warning, never the track."""
     if not info.has_cover:
-        return ()
+        return [], ()
     try:
         with open_source(source) as container:
             cover = read_cover(container)
     except Malformed:
-        return ("bad_cover",)
-    if cover:
-        yield Drawn(what="cover", media_type=cover.media_type), cover.data
-    return ()
+        return [], ("bad_cover",)
+    return [(Drawn(what="cover", media_type=cover.media_type), cover.data)] if cover else [], ()
 
 
 def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message, None, Analysis]:
@@ -147,46 +180,41 @@ def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message
     return analysis
 
 
-def _encode(order: Order, ladder: Ladder, analysis: Analysis, plan: GainPlan) -> Iterator[Message]:
-    """The renditions of every codec with loss from one pass at 48 kHz, the lossless one from another.
+def _encode(
+    blocks: Iterator[Block],
+    ladder: Ladder,
+    level: Stage[Block, Block],
+    duration_s: float,
+    span: tuple[float, float],
+) -> Generator[Message, None, dict[str, CodedLoudness]]:
+    """Segments of every rendition of one pass over the whole track; returns what they measure.
 
-    Listeners wait for the first, so they come first. The lossless one has the samples of the source as they
-    are: neither resampled nor equalized nor amplified.
+    Args:
+        span: what of the stage's progress the pass is.
     """
-    lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
-    lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
-    until = LOSSY_SHARE if lossless else 1.0
-    if lossy:
-        blocks = _shaped(order, Reader(order.source, order.max_duration_s))
-        yield from _renditions(blocks, lossy, plan.gain_db, analysis.duration_s, (0.0, until))
-    if lossless:
-        blocks = iter(Reader(order.source, order.max_duration_s))
-        since = until if lossy else 0.0
-        yield from _renditions(blocks, lossless, 0.0, analysis.duration_s, (since, 1.0))
-
-
-def _renditions(
-    blocks: Iterator[Block], ladder: Ladder, gain_db: float, duration_s: float, span: tuple[float, float]
-) -> Iterator[Message]:
-    """Segments of every rendition of one pass; `span` is what of the stage's progress the pass is."""
+    if not ladder:
+        return {}
     segmenters: dict[str, Segmenter] = {}
     lowest, (told, until) = ladder[0], span
-    for encoder, packets in encode_ladder(blocks, ladder, gain_db):
-        name = encoder.rendition.name
-        if name not in segmenters:
-            track = _track(encoder, packets)
-            segmenters[name] = Segmenter(track)
-            yield _initialised(encoder, track), init_segment(track)
-        for segment in (s for packet in packets for s in segmenters[name].push(packet)):
-            yield _made(name, segment), segment.data
-        done = min(packets[-1].pts / lowest.rate_hz / duration_s, 1.0)
-        fraction = span[0] + (until - span[0]) * done
-        if name == lowest.name and fraction - told >= PROGRESS_STEP:
-            told = fraction
-            yield Progress(stage="encode", fraction=fraction), b""
-    for name, segmenter in segmenters.items():
-        for segment in segmenter.flush():
-            yield _made(name, segment), segment.data
+    with Audits() as audits:
+        for encoder, packets in encode_ladder(blocks, ladder, level):
+            audits.push(encoder, packets)
+            name = encoder.rendition.name
+            if name not in segmenters:
+                track = _track(encoder, packets)
+                segmenters[name] = Segmenter(track)
+                yield _initialised(encoder, track), init_segment(track)
+            for segment in (s for packet in packets for s in segmenters[name].push(packet)):
+                yield _made(name, segment), segment.data
+            done = min(packets[-1].pts / lowest.rate_hz / duration_s, 1.0)
+            fraction = span[0] + (until - span[0]) * done
+            if name == lowest.name and fraction - told >= PROGRESS_STEP:
+                told = fraction
+                yield Progress(stage="encode", fraction=fraction), b""
+        for name, segmenter in segmenters.items():
+            for segment in segmenter.flush():
+                yield _made(name, segment), segment.data
+        return audits.results()
 
 
 def _shaped(order: Order, reader: Reader) -> Iterator[Block]:
@@ -237,6 +265,10 @@ def _planned(analysis: Analysis, plan: GainPlan, warnings: tuple[str, ...]) -> P
         true_peak_dbtp=analysis.true_peak_dbtp,
         gain_db=plan.gain_db,
         reason=plan.reason,
+        planned_lufs=plan.planned_lufs,
+        limit_dbtp=plan.limit_dbtp,
+        momentary_max_lufs=analysis.levels.momentary_max_lufs,
+        short_term_max_lufs=analysis.levels.short_term_max_lufs,
         warnings=warnings,
     )
 
@@ -249,6 +281,12 @@ def _initialised(encoder: Encoder, track: Track) -> Initialised:
         rate_hz=track.rate_hz,
         channels=track.channels,
         priming_samples=track.priming_samples,
+    )
+
+
+def _remeasured(rendition: str, coded: CodedLoudness) -> Remeasured:
+    return Remeasured(
+        rendition=rendition, integrated_lufs=coded.integrated_lufs, true_peak_dbtp=coded.true_peak_dbtp
     )
 
 

@@ -49,7 +49,10 @@ class Progress(_Event):
 
 
 class Planned(_Event):
-    """Measured and decided; nothing is encoded yet."""
+    """Measured and decided. A second one takes the first back, and all that was made by it.
+
+    `planned_lufs` is how loud the track comes out; `limit_dbtp` where a limiter holds its peaks, if one does.
+    """
 
     event: Literal["planned"] = "planned"
     samples: int = Field(ge=1)
@@ -59,6 +62,10 @@ class Planned(_Event):
     true_peak_dbtp: float | None
     gain_db: float
     reason: str
+    planned_lufs: float | None = None
+    limit_dbtp: float | None = None
+    momentary_max_lufs: float | None = None
+    short_term_max_lufs: float | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -92,6 +99,15 @@ class Drawn(_Event):
     media_type: str
 
 
+class Remeasured(_Event):
+    """What a whole rendition measures once it is decoded again; None as of a source."""
+
+    event: Literal["remeasured"] = "remeasured"
+    rendition: str = Field(pattern="^[a-z0-9-]{1,32}$")
+    integrated_lufs: float | None
+    true_peak_dbtp: float | None
+
+
 class Finished(_Event):
     """All is said; `warnings` are those of the whole job."""
 
@@ -112,7 +128,7 @@ class Failed(_Event):
         return _KINDS[self.kind](self.code, self.message, self.limits)
 
 
-Event = Probed | Progress | Planned | Initialised | SegmentMade | Drawn | Finished | Failed
+Event = Probed | Progress | Planned | Initialised | SegmentMade | Drawn | Remeasured | Finished | Failed
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

@@ -30,7 +30,7 @@ from media_server.jobs.fetch import Fetched, fetch
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
-from media_server.jobs.publish import live_asset, must_be_newer, point_to, store, summary_of
+from media_server.jobs.publish import drop, live_asset, must_be_newer, point_to, store, summary_of
 from media_server.jobs.runner import run
 from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
@@ -183,6 +183,7 @@ class Handler:
             raise LeaseLost
         asset = await point_to(self._storage, self._state, assembly.asset)
         self._published(request.track_id)
+        await drop(self._storage, assembly)
         return asset
 
     async def _transcode(self, assembly: Assembly, order: Order, watched: Watched) -> None:
@@ -204,7 +205,7 @@ class Handler:
         return Order(
             source=fetched.path,
             ladder=options.rungs(self._settings.profiles),
-            normalize=options.loudness.mode == "track",
+            mode=options.loudness.mode,
             target_lufs=options.loudness.target_lufs,
             ceiling_dbtp=options.loudness.ceiling_dbtp,
             max_duration_s=self._settings.max_duration_s,

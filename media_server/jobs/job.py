@@ -82,9 +82,13 @@ class Source(_Foreign):
 
 
 class LoudnessOptions(_Foreign):
-    """`track` brings the track to the target by gain alone; `off` leaves it as it is."""
+    """`track` brings the track to the target by gain alone, as far as the ceiling allows.
 
-    mode: Literal["track", "off"] = "track"
+    `limit` reaches the target all the same: a limiter takes the peaks down that would pass the ceiling.
+    `off` leaves the track as it is.
+    """
+
+    mode: Literal["track", "limit", "off"] = "track"
     target_lufs: float = Field(-14.0, ge=-70, le=0)
     ceiling_dbtp: float = Field(-1.0, ge=-20, le=0)
 

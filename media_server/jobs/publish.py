@@ -31,6 +31,14 @@ async def store(storage: Storage, assembly: Assembly, file: File) -> None:
     await storage.put(key, file.data, media_type=file.media_type, cache_control=f"{shared}, {NEVER_CHANGES}")
 
 
+async def drop(storage: Storage, assembly: Assembly) -> None:
+    """Remove what was stored of plans that were taken back; never what is live."""
+    live = await live_asset(storage, assembly.track_id) if assembly.dropped else None
+    for version in assembly.dropped:
+        if live is None or live.version != version:
+            await storage.delete(version_prefix(assembly.track_id, version))
+
+
 async def live_asset(storage: Storage, track_id: str) -> Asset | None:
     """The asset that is live now, read past every cache."""
     try:

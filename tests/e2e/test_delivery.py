@@ -181,7 +181,7 @@ def test_the_companion_hears_of_a_finished_track(
     loudness = body["loudness"]
     assert set(loudness) == {"integrated_lufs", "true_peak_dbtp", "range_lu", "gain_db", "target_lufs"}
     louder_by = min(-14.0 - loudness["integrated_lufs"], -1.0 - loudness["true_peak_dbtp"])
-    assert loudness["gain_db"] == pytest.approx(louder_by, abs=0.02), "to -14 LUFS, or to -1 dBTP"
+    assert louder_by - 1 < loudness["gain_db"] < louder_by + 0.02, "to -14 LUFS, or to -1 dBTP once coded"
     assert body["renditions"] == [
         {"name": name, "codec": codec, "bitrate": bps, "sample_rate": 48_000, "channels": 2}
         for name, codec, bps in (

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from pipeline.analyze import Analysis, Analyzer
 from pipeline.loudness import Loudness
 from pipeline.media import Block
-from pipeline.normalize import Gain, plan_gain
+from pipeline.normalize import (
+    MARGIN_DB,
+    MAX_LIMITING_DB,
+    CodedLoudness,
+    Gain,
+    GainPlan,
+    corrected,
+    lowered,
+    misses,
+    plan_gain,
+)
 
 SILENCE = Loudness(integrated_lufs=None, range_lu=None)
 
@@ -60,7 +70,7 @@ def test_the_target_is_met_unless_the_ceiling_is_lower(
 
 @pytest.mark.parametrize("loudness", [SILENCE, at(-3.0)])
 def test_switched_off_it_leaves_the_track_alone(loudness: Loudness) -> None:
-    plan = plan_gain(loudness, 3.0, target_lufs=-16.0, enabled=False)
+    plan = plan_gain(loudness, 3.0, target_lufs=-16.0, mode="off")
     assert (plan.gain_db, plan.reason, plan.target_lufs) == (0.0, "off", -16.0)
 
 
@@ -101,6 +111,97 @@ def test_a_target_or_ceiling_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=named):
         plan_gain(SILENCE, None, target_lufs=target_lufs, ceiling_dbtp=ceiling_dbtp)
+
+
+@pytest.mark.parametrize(
+    ("loudness", "true_peak_dbtp", "gain_db", "reason", "limit_dbtp"),
+    [
+        (at(-9.8), -0.1, -4.2, "target", None),  # where gain suffices there is no limiter
+        (at(-20.0), -3.0, 6.0, "limited", -1.0),
+        (at(-30.0), -3.0, 2.0 + MAX_LIMITING_DB, "limited", -1.0),  # as far as a limiter may go
+        (SILENCE, 0.0, -1.0, "ceiling", None),
+    ],
+)
+def test_a_limiter_makes_room_for_the_gain(
+    loudness: Loudness, true_peak_dbtp: float, gain_db: float, reason: str, limit_dbtp: float | None
+) -> None:
+    plan = plan_gain(loudness, true_peak_dbtp, mode="limit")
+    assert (plan.gain_db, plan.reason, plan.limit_dbtp) == (pytest.approx(gain_db), reason, limit_dbtp)
+
+
+def test_a_plan_says_how_loud_the_track_comes_out() -> None:
+    assert plan_gain(at(-9.8), -0.1).planned_lufs == pytest.approx(-14.0)
+    assert plan_gain(at(-20.0), -3.0).planned_lufs == pytest.approx(-18.0)
+    assert plan_gain(at(-20.0), -3.0, mode="off").planned_lufs == -20.0
+    assert plan_gain(SILENCE, None).planned_lufs is None
+
+
+PLAIN, LIMITED = plan_gain(at(-16.0), -4.0), plan_gain(at(-20.0), -3.0, mode="limit")
+
+
+def test_peaks_are_lowered_by_the_gain_or_by_the_limiter() -> None:
+    plain, limited = lowered(PLAIN, 0.5), lowered(LIMITED, 0.5)
+    assert (plain.gain_db, plain.planned_lufs, plain.reason) == (pytest.approx(1.5), -14.5, "ceiling")
+    assert (limited.gain_db, limited.limit_dbtp, limited.reason) == (6.0, -1.5, "limited")
+
+
+def coded(off_lu: float, true_peak_dbtp: float | None = -2.0) -> CodedLoudness:
+    return CodedLoudness(integrated_lufs=-14.0 + off_lu, true_peak_dbtp=true_peak_dbtp)
+
+
+@pytest.mark.parametrize(
+    ("measured", "gain_db", "planned_lufs"),
+    [
+        ([coded(0.0), coded(-0.19), coded(0.19)], None, None),  # within the tolerance
+        ([coded(0.0, -1.0)], None, None),  # at the ceiling
+        ([coded(0.0, -0.8), coded(0.0)], 2.0 - 0.2 - MARGIN_DB, -14.3),  # over it: everything comes down
+        ([coded(-0.3), coded(-0.1)], 2.2, -14.0),  # too quiet: half-way between the two
+        ([coded(0.5), coded(0.3)], 1.6, -14.0),
+        ([coded(-0.3, -1.1), coded(-0.3)], 2.3 - 0.2 - MARGIN_DB, -14.3),  # louder, but not over the ceiling
+        ([coded(-0.5), coded(0.1)], None, None),  # no gain brings both within the tolerance
+        ([CodedLoudness(integrated_lufs=None, true_peak_dbtp=None)], None, None),
+        ([], None, None),
+    ],
+)
+def test_a_plan_is_corrected_by_what_its_renditions_measure(
+    measured: list[CodedLoudness], gain_db: float | None, planned_lufs: float | None
+) -> None:
+    better = corrected(PLAIN, measured)
+    assert (better and better.gain_db) == (gain_db and pytest.approx(gain_db))
+    assert (better and better.planned_lufs) == (planned_lufs and pytest.approx(planned_lufs))
+
+
+def test_behind_a_limiter_the_peaks_are_corrected_apart_from_the_gain() -> None:
+    better = corrected(LIMITED, [coded(-0.4, -0.5)])
+    assert better is not None
+    assert (better.gain_db, better.compensation_db) == (pytest.approx(6.4), pytest.approx(0.4))
+    assert better.limit_dbtp == pytest.approx(-1.5 - MARGIN_DB)
+
+
+@given(
+    off=st.lists(st.floats(-3, 3), min_size=1, max_size=4),
+    peaks=st.lists(st.floats(-6, 3), min_size=1, max_size=4),
+)
+def test_a_correction_would_not_be_corrected_again(off: list[float], peaks: list[float]) -> None:
+    """If renditions follow the gain, the second round meets its plan, or misses only what no gain meets."""
+    measured = [coded(lu, peak) for lu, peak in zip(off, peaks, strict=False)]
+    better = corrected(PLAIN, measured)
+    if better is None:
+        return
+    moved = better.gain_db - PLAIN.gain_db
+    again = [
+        CodedLoudness(integrated_lufs=m.integrated_lufs + moved, true_peak_dbtp=m.true_peak_dbtp + moved)
+        for m in measured
+    ]
+    assert all(m.true_peak_dbtp <= -1.0 + 1e-9 for m in again)
+    if max(off[: len(measured)]) - min(off[: len(measured)]) <= 0.39:
+        assert not any(abs(m.integrated_lufs - better.planned_lufs) > 0.2 + 1e-9 for m in again)
+
+
+def test_what_stays_as_it_is_has_nothing_to_miss() -> None:
+    plan: GainPlan = plan_gain(at(-16.0), 2.0, mode="off")
+    assert not misses(plan, coded(5.0, 2.5))
+    assert corrected(plan, [coded(5.0, 2.5)]) is None
 
 
 def test_music_ends_at_the_target() -> None:

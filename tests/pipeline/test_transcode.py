@@ -9,6 +9,7 @@ import signals
 
 from pipeline.ladder import ladder_for
 from pipeline.media import Block, Packet
+from pipeline.normalize import Gain
 from pipeline.transcode import encode_ladder
 
 
@@ -20,7 +21,7 @@ def test_every_rendition_of_a_codec_has_the_same_packets_on_the_same_clock() -> 
     """hls.md 3: renditions cut at different frames are among what breaks players most."""
     pcm = signals.music(9.3, 48_000, 2)
     packets: dict[str, list[Packet]] = defaultdict(list)
-    for encoder, some in encode_ladder(blocks(pcm), ladder_for(2), 0.0):
+    for encoder, some in encode_ladder(blocks(pcm), ladder_for(2), Gain(0.0)):
         packets[encoder.rendition.name] += some
     assert list(packets) == ["128k", "192k", "320k", "opus-128"]
     clocks = [[(p.pts, p.duration, p.trim_start, p.trim_end) for p in some] for some in packets.values()]
@@ -33,7 +34,7 @@ def test_two_runs_give_the_same_bytes_in_the_same_order() -> None:
     runs = [
         [
             (e.rendition.name, p.data)
-            for e, some in encode_ladder(blocks(pcm), ladder_for(2), -3.0)
+            for e, some in encode_ladder(blocks(pcm), ladder_for(2), Gain(-3.0))
             for p in some
         ]
         for _ in range(2)
@@ -51,7 +52,7 @@ def test_a_failing_source_ends_the_lanes() -> None:
 
     before = threading.active_count()
     try:
-        list(encode_ladder(broken(), ladder_for(2), 0.0))
+        list(encode_ladder(broken(), ladder_for(2), Gain(0.0)))
     except OSError as error:
         assert str(error) == "gone"
     assert threading.active_count() == before

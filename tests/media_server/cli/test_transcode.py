@@ -84,6 +84,26 @@ def test_a_preset_of_the_equalizer_is_heard(made: tuple[Path, str], source: Path
     assert abs(warm.loudness.integrated_lufs - plain.loudness.integrated_lufs) > 0.5
 
 
+def test_peaks_are_limited_if_asked_for(tmp_path: Path) -> None:
+    pcm = signals.music(2, peak=0.1)
+    pcm[:, ::24_000] = 0.6
+    signals.write(tmp_path / "a.wav", pcm, 48_000, "wav")
+    result = run(tmp_path / "a.wav", tmp_path / "out", "--ladder", "128k", "--limit", "--target-lufs", "-20")
+    loudness = Asset.from_json((tmp_path / "out" / "asset.json").read_bytes()).loudness
+    assert (loudness.mode, loudness.reason) == ("limit", "limited")
+    assert "-> -20.0 LUFS" in result.output
+    assert "limited)" in result.output
+
+
+def test_a_plan_taken_back_leaves_no_folder(tmp_path: Path) -> None:
+    """Half a track below the absolute gate misses its first plan."""
+    pcm = signals.steps([(-69.4, 2), (-71.5, 2)])
+    signals.write(tmp_path / "a.wav", pcm, 48_000, "wav", subtype="FLOAT")
+    assert run(tmp_path / "a.wav", tmp_path / "out", "--ladder", "128k").exit_code == 0
+    [folder] = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    assert folder.name == Asset.from_json((tmp_path / "out" / "asset.json").read_bytes()).version
+
+
 def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> None:
     """reliability I4; ids and times are the asset's alone."""
     for folder in ("one", "two"):
@@ -103,6 +123,7 @@ def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "status", "sentence"),
     [
+        (["--limit", "--no-normalize"], 2, "--limit is a way to normalize"),
         (["--ladder", "32k"], 2, "error: --ladder names 32k, known are 64k, 96k, 128k, 160k"),
         (["--ladder", " , "], 2, "error: --ladder names nothing, known are 64k, 96k, 128k, 160k"),
         (["--eq", "loud"], 2, "error: --eq names loud, known are flat, warm, bright, bass_boost, vocal"),

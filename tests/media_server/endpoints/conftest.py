@@ -17,7 +17,7 @@ import signals
 from httpx2 import ASGITransport, AsyncClient, Response
 from starlette.applications import Starlette
 
-from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSegment
+from hls.asset import Asset, AssetLoudness, AssetRendition, CodedLoudness, StoredFile, StoredSegment
 from hls.cmaf import Track, init_segment
 from hls.segmenter import Segmenter, init_name
 from media_server.auth.tokens import TokenVerifier, mint
@@ -108,7 +108,19 @@ def made(seed: int = 1, ladder: tuple[str, ...] = ("128k", "192k")) -> tuple[Ass
         artist="Ann",
         tags={"album": "Ferry"},
         loudness=AssetLoudness(
-            integrated_lufs=-9.8123, true_peak_dbtp=-0.1, range_lu=6.2, gain_db=-4.1877, target_lufs=-14.0
+            integrated_lufs=-9.8123,
+            true_peak_dbtp=-0.1,
+            range_lu=6.2,
+            gain_db=-4.1877,
+            target_lufs=-14.0,
+            momentary_max_lufs=-5.123,
+            short_term_max_lufs=-7.0,
+            mode="limit",
+            reason="limited",
+            ceiling_dbtp=-1.0,
+            limit_dbtp=-1.234,
+            planned_lufs=-14.012,
+            measured={"128k": CodedLoudness(integrated_lufs=-14.056, true_peak_dbtp=-1.098)},
         ),
         renditions=tuple(renditions),
         waveform=stored("waveform.dat", waveform, "application/octet-stream"),

@@ -6,9 +6,10 @@ import hashlib
 
 import pytest
 
+from hls.asset import Asset
 from media_server.errors import Unavailable
 from media_server.jobs.assembly import Assembly, Identity
-from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, SegmentMade
+from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, Remeasured, SegmentMade
 from media_server.jobs.job import JobRequest
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
@@ -109,6 +110,41 @@ def test_a_version_is_named_by_what_it_was_made_of() -> None:
     assert len({version("0" * 64, -3.0), version("1" * 64, -3.0), version("0" * 64, -3.1)}) == 3
     shaped = [{"preset": "warm"}, {"preset": "bright"}, {"bands": []}]
     assert len({version("0" * 64, -3.0, eq) for eq in (None, *shaped)}) == 4
+
+
+def test_a_second_plan_takes_back_what_the_first_led_to() -> None:
+    """The gain is part of the version: what was made with another gain is not named by the asset."""
+    parts = assembly()
+    parts.take(plan(-2.5), b"")
+    parts.take(Drawn(what="cover", media_type="image/jpeg"), b"cover")
+    parts.take(INIT.model_copy(update={"rendition": "320k"}), b"init")
+    first = parts.version
+    assert parts.dropped == ()
+    finished(parts)
+    assert parts.dropped == (first,)
+    parts.take(plan(-3.5), b"")
+    assert parts.version not in parts.dropped
+    assert parts.take(INIT, b"init")
+    assert parts.take(SegmentMade(rendition="128k", number=0, pts=0, duration=6_024), b"seg1")
+    assert [rendition.name for rendition in parts.asset.renditions] == ["128k"]
+    assert (parts.asset.cover, parts.asset.loudness.gain_db) == (None, -3.5)
+
+
+def test_a_limiter_makes_another_version() -> None:
+    parts, limited = assembly(), assembly()
+    parts.take(plan(), b"")
+    limited.take(plan().model_copy(update={"limit_dbtp": -1.2}), b"")
+    assert parts.version != limited.version
+
+
+def test_the_loudness_of_each_rendition_is_told_in_the_order_of_the_ladder() -> None:
+    parts = assembly()
+    parts.take(Remeasured(rendition="128k", integrated_lufs=-14.1, true_peak_dbtp=-1.2), b"")
+    finished(parts)
+    loudness = parts.asset.loudness
+    assert (loudness.mode, loudness.reason, loudness.ceiling_dbtp) == ("track", "target", -1.0)
+    assert loudness.measured["128k"].integrated_lufs == -14.1
+    assert Asset.from_json(parts.asset.to_json()) == parts.asset
 
 
 def test_segments_out_of_turn_are_refused() -> None:

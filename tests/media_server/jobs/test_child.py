@@ -15,7 +15,16 @@ from oracles import audiowaveform
 
 from media_server.jobs import cage
 from media_server.jobs.child import Order, produce
-from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, Progress, SegmentMade
+from media_server.jobs.events import (
+    Drawn,
+    Finished,
+    Initialised,
+    Planned,
+    Probed,
+    Progress,
+    Remeasured,
+    SegmentMade,
+)
 from pipeline.equalizer import Band
 from pipeline.errors import Malformed
 from pipeline.grid import at_grid_rate
@@ -30,7 +39,7 @@ def _no_limit_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def order(source: Path, **changed: object) -> Order:
-    values = {"source": source, "ladder": ("128k", "320k"), "normalize": True, "target_lufs": -14.0,
+    values = {"source": source, "ladder": ("128k", "320k"), "mode": "track", "target_lufs": -14.0,
               "ceiling_dbtp": -1.0, "max_duration_s": 600.0, "memory_bytes": 2 << 30}  # fmt: skip
     return Order(**{**values, **changed})
 
@@ -46,7 +55,7 @@ def test_the_story_is_told_in_the_order_of_the_work(tmp_path: Path) -> None:
     )
     story = told(path, ladder=("128k", "192k"))
     kinds = [type(event) for event, _ in story if not isinstance(event, Progress)]
-    assert kinds[:4] == [Probed, Drawn, Planned, Drawn]
+    assert kinds[:4] == [Probed, Planned, Drawn, Drawn]
     assert kinds[-1] is Finished
     assert kinds.count(Initialised) == 2
     assert story[0][0].tags == {"title": "T"}
@@ -66,15 +75,76 @@ def test_the_waveform_of_a_16_bit_source_is_audiowaveforms_of_the_file_itself(tm
     assert audiowaveform.digest(split) == audiowaveform.golden()[str(case)][0]
 
 
-@pytest.mark.parametrize(("normalize", "reason"), [(True, "target"), (False, "off")])
-def test_the_gain_is_planned_once_for_the_whole_ladder(tmp_path: Path, normalize: bool, reason: str) -> None:
+@pytest.mark.parametrize(("mode", "reason"), [("track", "target"), ("off", "off")])
+def test_the_gain_is_planned_once_for_the_whole_ladder(tmp_path: Path, mode: str, reason: str) -> None:
     path = tmp_path / "a.wav"
     signals.write(path, signals.sine(997, 5, amplitude=0.5), 48_000, "wav")
-    (plan,) = [event for event, _ in told(path, normalize=normalize) if isinstance(event, Planned)]
+    (plan,) = [event for event, _ in told(path, mode=mode) if isinstance(event, Planned)]
     assert plan.reason == reason
     # a 997 Hz sine at -6 dBFS in both channels is -6.0 LUFS (BS.1770-5 Annex 1: 0 dBFS mono is -3.01)
-    assert plan.gain_db == pytest.approx(-14 - plan.integrated_lufs if normalize else 0.0)
+    assert plan.gain_db == pytest.approx(-14 - plan.integrated_lufs if mode == "track" else 0.0)
     assert plan.integrated_lufs == pytest.approx(-6.0, abs=0.1)
+
+
+def lossy(story: list[tuple[object, bytes]]) -> dict[str, Remeasured]:
+    return {event.rendition: event for event, _ in story if isinstance(event, Remeasured)}
+
+
+def test_a_limiter_reaches_the_target_where_gain_alone_would_not(tmp_path: Path) -> None:
+    """What is decoded again is as loud as asked for, within 0.2 LU, and under the ceiling."""
+    path = tmp_path / "a.wav"
+    pcm = signals.music(4, peak=0.1)
+    pcm[:, ::24_000] = 0.6
+    signals.write(path, pcm, 48_000, "wav")
+    (plan,) = [event for event, _ in told(path) if isinstance(event, Planned)]
+    story = told(path, mode="limit", ladder=("128k", "opus-128"), target_lufs=-20.0)
+    limited = [event for event, _ in story if isinstance(event, Planned)][-1]
+    assert (plan.reason, limited.reason) == ("ceiling", "limited")
+    assert plan.gain_db < limited.gain_db
+    assert [*lossy(story)] == ["128k", "opus-128"]
+    for measured in lossy(story).values():
+        assert measured.integrated_lufs == pytest.approx(-20.0, abs=0.2)
+        assert measured.true_peak_dbtp <= -1.0
+    assert story[-1][0].warnings == ()
+
+
+def faint(path: Path) -> Path:
+    """Half of it just below the absolute gate: raised, it counts, and the track is not as loud as planned."""
+    signals.write(path, signals.steps([(-69.4, 2), (-71.5, 2)]), 48_000, "wav", subtype="FLOAT")
+    return path
+
+
+def test_what_misses_its_plan_is_made_again_and_only_once(tmp_path: Path) -> None:
+    """The second plan takes the first back; what it leads to is what was asked for."""
+    story = told(faint(tmp_path / "a.wav"))
+    first, second = [event for event, _ in story if isinstance(event, Planned)]
+    assert second.gain_db > first.gain_db + 0.2
+    for measured in lossy(story).values():
+        assert measured.integrated_lufs == pytest.approx(-14.0, abs=0.2)
+    kinds = [type(event) for event, _ in story]
+    again = kinds[kinds.index(Planned, kinds.index(Planned) + 1) :]
+    assert again[1] is Drawn
+    assert again.count(Initialised) == 2
+    assert story[-1][0].warnings == ()
+
+
+def test_what_no_gain_can_mend_is_published_with_a_warning(tmp_path: Path) -> None:
+    """Noise up to 24 kHz: 128k AAC cuts the top off and 320k does not, so one gain cannot serve both."""
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.noise(3.0, rms=0.03), 48_000, "wav")
+    story = told(path)
+    assert [type(event) for event, _ in story].count(Planned) == 1
+    low, high = (lossy(story)[name].integrated_lufs for name in ("128k", "320k"))
+    assert high - low > 0.4
+    assert "loudness_missed" in story[-1][0].warnings
+
+
+def test_what_stays_as_it_is_is_measured_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    signals.write(path, signals.sine(997, 1, amplitude=1.0), 48_000, "wav", subtype="FLOAT")
+    story = told(path, mode="off")
+    assert lossy(story)["128k"].true_peak_dbtp > -1.0
+    assert story[-1][0].warnings == ()
 
 
 def test_silence_is_published_as_it_is_with_a_warning(tmp_path: Path) -> None:
@@ -152,7 +222,7 @@ def test_both_passes_hear_the_equalized_sound(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     signals.write(path, signals.sine(997, 2), 48_000, "wav")
     notch = Band(type="notch", frequency_hz=997, q=0.3)
-    told_of = told(path, ladder=("128k",), normalize=False, equalizer=(notch,))
+    told_of = told(path, ladder=("128k",), mode="off", equalizer=(notch,))
     (plan,) = [event for event, _ in told_of if isinstance(event, Planned)]
     assert plan.integrated_lufs < -40  # of -6 LUFS, what the filter rings at its beginning
     (dat,) = [data for event, data in told_of if isinstance(event, Drawn)]

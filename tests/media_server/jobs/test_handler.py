@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import signals
 
 from hls.asset import Asset
 from media_server.errors import NotFound
@@ -56,6 +57,29 @@ async def test_a_profile_that_nobody_made_fails_its_job(embedded, song) -> None:
     job = await embedded.state.get(delivery.job_id)
     assert (job.status, job.error.code, job.error.retryable) == (JobState.FAILED, "unknown_profile", False)
     assert job.error.message == "profile must be one of default, lossless, mobile"
+
+
+async def test_what_a_plan_led_to_that_was_taken_back_is_gone(embedded, tmp_path) -> None:
+    """Half a track below the absolute gate misses its first plan; only the second's version stays stored."""
+    path = tmp_path / "faint.wav"
+    signals.write(path, signals.steps([(-69.4, 2), (-71.5, 2)]), 48_000, "wav", subtype="FLOAT")
+    submission = embedded.upload(path.read_bytes(), options={"ladder": ["128k"]})
+    await embedded.handler.handle(await embedded.deliver(submission))
+    asset = Asset.from_json(await embedded.storage.get(asset_key(TRACK)))
+    stored = await embedded.storage.list("tracks/")
+    kept = version_prefix(TRACK, asset.version)
+    assert [key for key in stored if not key.startswith(kept)] == [asset_key(TRACK)]
+    assert asset.loudness.measured["128k"].integrated_lufs == pytest.approx(-14.0, abs=0.2)
+
+
+async def test_a_picture_in_the_source_is_stored_with_the_track(embedded, tmp_path) -> None:
+    path = tmp_path / "song.mp3"
+    signals.write(path, signals.music(1.0, 44_100), 44_100, "mp3", cover=signals.picture(64, 64))
+    submission = embedded.upload(path.read_bytes(), options={"ladder": ["128k"]})
+    await embedded.handler.handle(await embedded.deliver(submission))
+    asset = Asset.from_json(await embedded.storage.get(asset_key(TRACK)))
+    assert asset.cover is not None
+    assert await embedded.storage.get(version_prefix(TRACK, asset.version) + asset.cover.name)
 
 
 async def test_the_same_delivery_twice_leaves_the_same_bytes_and_one_callback(embedded, song) -> None:

@@ -77,7 +77,7 @@ def made(path: Path, *ladder: str) -> Made:
     order = Order(
         source=path,
         ladder=ladder or ("lossless",),
-        normalize=True,
+        mode="track",
         target_lufs=-14.0,
         ceiling_dbtp=-1.0,
         max_duration_s=600.0,

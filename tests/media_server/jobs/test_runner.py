@@ -23,7 +23,7 @@ def order(source: Path, **changed: object) -> Order:
     values = {
         "source": source,
         "ladder": ("128k",),
-        "normalize": True,
+        "mode": "track",
         "target_lufs": -14.0,
         "ceiling_dbtp": -1.0,
         "max_duration_s": 600.0,
