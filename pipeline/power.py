@@ -144,6 +144,7 @@ class _Weighting:
             raise ValueError(f"power of {channels} channels, measured are 1 or 2")
         self._layout = "mono" if channels == 1 else "stereo"
         self._graph = Graph()
+        self._graph.threads = 1  # a thread for each of two channels costs more than it brings
         self._source = self._graph.add_abuffer(
             sample_rate=RATE_HZ, format="fltp", layout=self._layout, time_base=Fraction(1, RATE_HZ)
         )

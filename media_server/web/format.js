@@ -47,15 +47,20 @@ function decibels(value) {
 
 /**
  * What was measured and what is heard: "-9.8 LUFS → -14.0 LUFS, gain -4.2 dB, true peak -5.3 dBTP".
- * The true peak is the one that is heard, the source's plus the gain. Silence has no loudness.
+ * The true peak is the one that is heard, the highest of the renditions where they were measured. Silence has
+ * no loudness.
  */
-export function loudnessLine({ integrated_lufs: measured, true_peak_dbtp: peak, gain_db: gain = 0 }) {
+export function loudnessLine({ integrated_lufs: measured, gain_db: gain = 0, ...told }) {
+  const { planned_lufs: planned, limit_dbtp: limit, true_peak_dbtp: peak, measured: renditions } = told;
   const parts = [];
   if (measured == null) parts.push("no measurable loudness");
-  else if (gain) parts.push(`${measured.toFixed(1)} LUFS → ${(measured + gain).toFixed(1)} LUFS`);
+  else if (gain) parts.push(`${measured.toFixed(1)} LUFS → ${(planned ?? measured + gain).toFixed(1)} LUFS`);
   else parts.push(`${measured.toFixed(1)} LUFS`);
   if (gain) parts.push(`gain ${decibels(gain)}`);
-  if (peak != null) parts.push(`true peak ${(peak + gain).toFixed(1)} dBTP`);
+  if (limit != null) parts.push("peaks limited");
+  const peaks = Object.values(renditions ?? {}).flatMap((coded) => coded.true_peak_dbtp ?? []);
+  const heard = peaks.length ? Math.max(...peaks) : peak == null ? null : peak + gain;
+  if (heard != null) parts.push(`true peak ${heard.toFixed(1)} dBTP`);
   return parts.join(", ");
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
+import pyloudnorm
 import pytest
 import signals
 import soundfile
@@ -26,7 +28,7 @@ from media_server.jobs.events import (
     SegmentMade,
 )
 from pipeline.equalizer import Band
-from pipeline.errors import Malformed
+from pipeline.errors import Malformed, Unsupported
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import DEFAULT_LADDER, RUNGS
 from pipeline.waveform import Waveform
@@ -145,6 +147,63 @@ def test_what_stays_as_it_is_is_measured_all_the_same(tmp_path: Path) -> None:
     story = told(path, mode="off")
     assert lossy(story)["128k"].true_peak_dbtp > -1.0
     assert story[-1][0].warnings == ()
+
+
+def heard(story: list[tuple[object, bytes]], rendition: str) -> signals.Pcm:
+    """What FFmpeg's demuxer and decoder make of a rendition's files."""
+    init = [data for event, data in story if isinstance(event, Initialised) and event.rendition == rendition]
+    made = [data for event, data in story if isinstance(event, SegmentMade) and event.rendition == rendition]
+    with av.open(io.BytesIO(b"".join([init[-1], *made]))) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+def must_be_as_planned(story: list[tuple[object, bytes]]) -> None:
+    """Every rendition within 0.2 LU of the last plan, and at most -1.0 dBTP."""
+    plan = [event for event, _ in story if isinstance(event, Planned)][-1]
+    for measured in lossy(story).values():
+        assert measured.integrated_lufs == pytest.approx(plan.planned_lufs, abs=0.2)
+        assert measured.true_peak_dbtp <= -1.0
+
+
+@pytest.mark.parametrize("name", ["pydub/bach.ogg", "librosa/test_audio.ogg", "pydub/test2.mp3"])
+@pytest.mark.parametrize("mode", ["track", "limit"])
+def test_music_comes_out_as_it_was_planned(corpus_dir: Path, name: str, mode: str) -> None:
+    """Judged twice: by what the job measured, and by pyloudnorm over what a player decodes (0.25 LU)."""
+    story = told(corpus_dir / name, mode=mode, ladder=("128k", "opus-128"))
+    must_be_as_planned(story)
+    plan = [event for event, _ in story if isinstance(event, Planned)][-1]
+    for rendition in ("128k", "opus-128"):
+        pcm = heard(story, rendition)
+        judged_lufs = pyloudnorm.Meter(48_000).integrated_loudness(pcm.T.astype(np.float64))
+        assert judged_lufs == pytest.approx(plan.planned_lufs, abs=0.25)
+
+
+NO_MUSIC = ("predictor overflow", "MEANDR", "meandr", "MIPSTest", "l3-si.bit")
+"""Test signals whose top octave is as loud as the rest: what a coder cuts off there no gain brings back."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(CORPUS_PARTS := 8))
+def test_the_corpus_comes_out_as_it_was_planned(corpus_dir: Path, part: int) -> None:
+    """All its files of 3 to 12 s that have any loudness."""
+    with (corpus_dir / "manifest.tsv").open() as manifest:
+        rows = [row for row in csv.DictReader(manifest, delimiter="\t") if row["result"] == "ok"]
+    judged = 0
+    for row in rows[part::CORPUS_PARTS]:
+        seconds = int(row["decoded_samples"]) / max(int(row["rate"]), 1)
+        if not 3 <= seconds <= 12 or any(name in row["path"] for name in NO_MUSIC):
+            continue
+        try:
+            story = told(corpus_dir / row["path"], ladder=("128k", "opus-128"))
+        except Unsupported:
+            continue
+        if story[-1][0].warnings.count("silent"):
+            continue
+        judged += 1
+        assert "loudness_missed" not in story[-1][0].warnings, row["path"]
+        if next(event for event, _ in story if isinstance(event, Planned)).planned_lufs is not None:
+            must_be_as_planned(story)
+    assert judged > 3
 
 
 def test_silence_is_published_as_it_is_with_a_warning(tmp_path: Path) -> None:
