@@ -78,7 +78,7 @@ def order_of(source: Path, max_duration_s: float = MAX_DURATION_S) -> Order:
     return Order(
         source=source,
         ladder=("128k",),
-        normalize=True,
+        mode="track",
         target_lufs=-14.0,
         ceiling_dbtp=-1.0,
         max_duration_s=max_duration_s,

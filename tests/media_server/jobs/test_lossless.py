@@ -83,7 +83,9 @@ def made(path: Path, *ladder: str) -> Made:
         max_duration_s=600.0,
         memory_bytes=2 << 30,
     )
-    story = list(produce(order))
+    told = list(produce(order))
+    # a plan that was missed is taken back with all that came of it
+    story = told[max(place for place, (event, _) in enumerate(told) if isinstance(event, Planned)) :]
     inits = [(event, data) for event, data in story if isinstance(event, Initialised)]
     segments = [(event, data) for event, data in story if isinstance(event, SegmentMade)]
     (plan,) = [event for event, _ in story if isinstance(event, Planned)]
@@ -190,7 +192,7 @@ def test_a_lossy_source_has_none_and_says_so(tmp_path: Path) -> None:
     signals.write(path, signals.music(1, 44_100, 1), 44_100, "mp3")
     job = made(path, "128k", "lossless")
     assert list(job.inits) == ["128k"]
-    assert job.warnings == ("lossless_of_lossy",)
+    assert "lossless_of_lossy" in job.warnings
     with pytest.raises(Unsupported) as refused:
         made(path, "lossless")
     assert refused.value.code == "no_rendition"
