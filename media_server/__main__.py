@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from media_server.cli import app
-
 
 def main() -> None:
     """Run the command line."""
+    # here: the process that a job's child is forked from imports this module too, and needs none of that
+    from media_server.cli import app
+
     app(prog_name="media-server")
 
 

@@ -1,7 +1,8 @@
 """Which adapter stands behind each port: chosen by the settings, opened and closed here.
 
 Embedded by default: one SQLite file and a folder of tracks. RABBITMQ_URL, REDIS_URL and S3_BUCKET each put
-another adapter behind one port; the others stay as they are.
+another adapter behind one port; the others stay as they are. The libraries of these take most of a second to
+import: whoever does not use one does not load it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ from media_server.broker.base import Broker, Outbox
 from media_server.broker.local import LocalBroker
 from media_server.broker.outbox import LocalOutbox
 from media_server.broker.owner import Owner
-from media_server.broker.rabbit import RabbitBroker
-from media_server.broker.rabbit_connection import RabbitConnection
-from media_server.broker.rabbit_outbox import RabbitOutbox
-from media_server.broker.rabbit_topology import Topology
 from media_server.database import Database
 from media_server.jobs.folders import Folders
 from media_server.jobs.intake import work_of
@@ -29,12 +26,13 @@ from media_server.settings import Settings
 from media_server.state.base import State
 from media_server.state.buckets import Buckets, LocalBuckets
 from media_server.state.local import LocalState
-from media_server.state.redis import RedisState
-from media_server.state.redis_buckets import RedisBuckets
 from media_server.storage.base import Storage
 from media_server.storage.local import LocalStorage
 
 if TYPE_CHECKING:
+    from media_server.broker.rabbit import RabbitBroker
+    from media_server.broker.rabbit_connection import RabbitConnection
+    from media_server.broker.rabbit_outbox import RabbitOutbox
     from media_server.storage.sources import S3Sources
 
 
@@ -84,7 +82,6 @@ def _storage(
 ) -> tuple[Storage, S3Sources | None]:
     if not (settings.s3_bucket or settings.source_buckets):
         return LocalStorage(folders.storage), None
-    # boto3 takes half a second to import
     from media_server.storage.s3 import S3Storage
     from media_server.storage.s3_client import S3Client
     from media_server.storage.sources import S3Sources
@@ -99,6 +96,8 @@ def _storage(
 def _state(settings: Settings, database: Database, closing: AsyncExitStack) -> State:
     if settings.redis_url is None:
         return LocalState(database)
+    from media_server.state.redis import RedisState
+
     state = RedisState(settings.redis_url.get_secret_value())
     closing.push_async_callback(state.close)
     return state
@@ -107,6 +106,8 @@ def _state(settings: Settings, database: Database, closing: AsyncExitStack) -> S
 def _buckets(settings: Settings, closing: AsyncExitStack) -> Buckets:
     if settings.redis_url is None:
         return LocalBuckets()
+    from media_server.state.redis_buckets import RedisBuckets
+
     buckets = RedisBuckets(settings.redis_url.get_secret_value())
     closing.push_async_callback(buckets.close)
     return buckets
@@ -116,6 +117,11 @@ async def _rabbit(
     settings: Settings, state: State, closing: AsyncExitStack
 ) -> tuple[RabbitConnection, RabbitBroker, RabbitOutbox]:
     assert settings.rabbitmq_url is not None
+    from media_server.broker.rabbit import RabbitBroker
+    from media_server.broker.rabbit_connection import RabbitConnection
+    from media_server.broker.rabbit_outbox import RabbitOutbox
+    from media_server.broker.rabbit_topology import Topology
+
     topology = Topology(exchange=settings.rabbitmq_exchange, queue=settings.rabbitmq_queue)
     connection = RabbitConnection(
         settings.rabbitmq_url.get_secret_value(), topology, passive=settings.rabbitmq_declare == "passive"

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -21,7 +22,6 @@ from media_server.auth.keys import KeySet
 from media_server.auth.signing import keys_of
 from media_server.auth.tokens import TokenVerifier
 from media_server.broker.owner import Owner
-from media_server.broker.rabbit_catalogue import CatalogueConsumer
 from media_server.endpoints.services import Services
 from media_server.jobs.cage import confinement
 from media_server.jobs.callback import CallbackSender
@@ -36,6 +36,9 @@ from media_server.storage.base import Storage
 from media_server.storage.cache import ByteCache
 from media_server.storage.local import LocalStorage
 from media_server.storage.renderings import Renderings
+
+if TYPE_CHECKING:
+    from media_server.broker.rabbit_catalogue import CatalogueConsumer
 
 log = structlog.get_logger()
 
@@ -105,6 +108,8 @@ def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> 
 
     catalogue = None
     if opened.connection is not None:
+        from media_server.broker.rabbit_catalogue import CatalogueConsumer
+
         changes = Catalogue(storage=opened.storage, state=opened.state, broker=opened.broker, assets=assets)
         catalogue = CatalogueConsumer(opened.connection, changes.apply, time.time)
     return Parts(

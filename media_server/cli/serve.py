@@ -17,7 +17,6 @@ from media_server.endpoints.listeners import sockets_of
 from media_server.jobs import runner
 from media_server.log import configure
 from media_server.settings import Settings, forget_secrets, ignored_settings
-from media_server.state.redis import connection_pool
 
 log = structlog.get_logger()
 
@@ -76,6 +75,8 @@ def _check(settings: Settings) -> None:
         signing.keys_of(settings)
         sockets_of(settings)
         if settings.redis_url is not None:
+            from media_server.state.redis import connection_pool
+
             connection_pool(settings.redis_url.get_secret_value())
     except ValueError as error:
         stop(str(error))

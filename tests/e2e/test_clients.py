@@ -38,6 +38,7 @@ CODECS = {
 PLAYLISTS = {"aac": AAC_PLAYLISTS, "opus": OPUS_PLAYLISTS, "flac": ("stream_lossless.m3u8",)}
 MEDIA_PLAYLISTS = {track: PLAYLISTS[codec] for track, codec in CODECS.items()} | {"stereo-ts": TS_PLAYLISTS}
 BROWSER_PLAYERS = ("hlsjs", "native")
+PLAYING = "test_browsers_play_to_the_end_without_a_hole"
 CLIENT_TAKES_S = 110
 END_TOLERANCE_S = 0.1
 
@@ -48,7 +49,6 @@ def rate_hz(track: str) -> int:
 
 
 every_track = pytest.mark.parametrize("track", list(CHANNELS))
-every_stored_track = pytest.mark.parametrize("track", [name for name in CHANNELS if name != "stereo-ts"])
 
 
 @pytest.fixture(scope="module")
@@ -212,16 +212,28 @@ def idle_browsers(clients_dir: Path, node_modules_dir: Path, origin: str) -> Ite
 
 
 @pytest.fixture(scope="module")
-def browsers(idle_browsers: Browsers, masters: dict[str, str]) -> Browsers:
-    """All the playing that the default run waits for, begun at once."""
-    for track, url in masters.items():
-        for player in BROWSER_PLAYERS if track != "stereo-ts" else ():
-            idle_browsers.start(player, url)
+def browsers(idle_browsers: Browsers, masters: dict[str, str], request: pytest.FixtureRequest) -> Browsers:
+    """All the playing that the tests of this run wait for, begun at once."""
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.originalname == PLAYING:
+            idle_browsers.start(item.callspec.params["player"], masters[item.callspec.params["track"]])
     return idle_browsers
 
 
-@every_stored_track
-@pytest.mark.parametrize("player", BROWSER_PLAYERS)
+# stereo in each player on every run; what differs from it in little goes with the slow ones
+PLAYS = [
+    pytest.param(
+        player,
+        track,
+        marks=[pytest.mark.slow] * ("mono" in track or (player, track) == ("native", "lossless")),
+    )
+    for track in CHANNELS
+    if track != "stereo-ts"
+    for player in BROWSER_PLAYERS
+]
+
+
+@pytest.mark.parametrize(("player", "track"), PLAYS)
 def test_browsers_play_to_the_end_without_a_hole(
     browsers: Browsers, masters: dict[str, str], player: str, track: str
 ) -> None:

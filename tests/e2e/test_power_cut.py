@@ -92,6 +92,9 @@ MOMENTS = (
     ),
 )
 
+ON_EVERY_RUN = {"accepted", "encode", "listed", "acknowledged", "callback-answered"}
+"""One of each kind; the others go with the slow tests."""
+
 
 class Life:
     """A server that is killed again and again, and what it made before all of that."""
@@ -180,7 +183,14 @@ def life(one_life: Life) -> Iterator[Life]:
         one_life.server.start()
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(moment, marks=[pytest.mark.slow] * (moment.name not in ON_EVERY_RUN))
+        for moment in MOMENTS
+    ],
+    ids=str,
+)
 def test_a_job_that_dies_with_its_server_is_done_after_the_next_start(life: Life, moment: Moment) -> None:
     """I1 to I5: once, whole, in the same bytes, told under one key; no process and no file is left."""
     server, track_id = life.server, str(uuid.uuid4())

@@ -116,7 +116,14 @@ async def test_services_that_cannot_be_reached_keep_nothing_from_starting(
         assert isinstance(adapters.broker, RabbitBroker)
 
 
-def test_whoever_uses_no_s3_does_not_load_it() -> None:
-    """Half a second of every start and of every command."""
-    program = "import sys, media_server.app; sys.exit('boto3' in sys.modules)"
+def test_whoever_uses_no_service_does_not_load_its_library() -> None:
+    """Most of a second of every start and of every command."""
+    program = "import sys, media_server.cli; sys.exit(bool({'boto3', 'aio_pika', 'redis'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def test_the_process_that_children_are_forked_from_loads_no_server() -> None:
+    """A second of every start, and memory that each child would share."""
+    loads = "import media_server.__main__, media_server.jobs.child"
+    program = f"import sys; {loads}; sys.exit('media_server.cli' in sys.modules or 'aiortc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

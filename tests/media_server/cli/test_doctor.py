@@ -31,7 +31,7 @@ def test_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, companion:
     status, said = doctor(tmp_path, monkeypatch, companion.url)
     assert status == 0, said
     parts = [line.split()[0] for line in said.splitlines() if line.split()[1:2] == ["well"]]
-    assert parts == ["data", "cage", "storage", "state", "broker", "companion"], said
+    assert parts == ["data", "cage", "storage", "state", "broker", "antivirus", "companion"], said
 
 
 def test_what_is_ill_is_named_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
