@@ -330,7 +330,7 @@ FILTERS = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(saves=SAVES, asked=FILTERS, limit=st.integers(1, 4))
 def test_any_history_is_listed_as_a_plain_list_would_be(
     records: Callable[[], AbstractAsyncContextManager[Connect]],
@@ -442,7 +442,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(state: State, cursor: str) -
         assert caught.value.code == "bad_cursor"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seconds=st.lists(st.integers(0, 5), max_size=12),
     limit=st.integers(1, 5),

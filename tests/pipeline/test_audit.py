@@ -75,7 +75,7 @@ def test_the_packets_may_come_in_any_portions(name: str) -> None:
 def test_every_rendition_is_measured_in_a_lane_of_its_own() -> None:
     """The lanes say what each audit alone says."""
     lossy = [name for name, rung in RUNGS.items() if not rung.codec.is_lossless]
-    made = [coded(name, signals.music(4.0)) for name in lossy]
+    made = [coded(name, signals.music(1.0)) for name in lossy]
     with Audits() as audits:
         for at in range(max(len(pushes) for _, pushes in made)):
             for encoder, pushes in made:

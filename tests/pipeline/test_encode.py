@@ -37,7 +37,7 @@ def packets_of(
     return out + encoder.flush()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 6_000),
     st.lists(st.integers(1, 2_500), max_size=6),

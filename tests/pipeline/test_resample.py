@@ -26,7 +26,7 @@ def resampled(pcm: Pcm, rate: int, sizes: list[int] | None = None) -> Pcm:
     return np.concatenate([np.zeros((min(pcm.shape[0], 2), 0), np.float32), *(b.pcm for b in out)], axis=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from([8_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000]),
     st.integers(1, 5_000),

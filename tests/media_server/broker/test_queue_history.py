@@ -216,6 +216,4 @@ class QueueHistory(RuleBasedStateMachine):
 
 
 class TestQueueHistory(QueueHistory.TestCase):
-    settings = settings(
-        max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    settings = settings(max_examples=40, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])

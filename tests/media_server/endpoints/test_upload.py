@@ -62,7 +62,7 @@ async def test_an_upload_becomes_a_job_with_its_file(server: Any) -> None:
     assert server.services.uploads_running == 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.integers(0, len(form())), max_size=12).map(sorted))
 async def test_however_the_network_cuts_it_the_file_is_the_same(server: Any, places: list[int]) -> None:
     answer = await post(server, cut(form(), places))

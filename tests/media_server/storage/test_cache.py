@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from media_server.errors import NotFound, Unavailable
@@ -199,7 +199,6 @@ async def test_a_read_under_way_does_not_bring_back_what_is_dropped(storage: Slo
     assert storage.reads == ["t/a"] * 2
 
 
-@settings(deadline=None)
 @given(
     max_bytes=st.integers(0, 40),
     asked=st.lists(st.sampled_from("abcdef"), max_size=40),
