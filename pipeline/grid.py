@@ -21,10 +21,19 @@ SHORTEST_TAIL_SAMPLES = RATE_HZ // 2
 """A last piece under 0.5 s joins the segment before: players stumble over runts (hls.js, GStreamer)."""
 
 
+def at_rate(samples: int, rate_hz: int, to_hz: int) -> int:
+    """The exact length at `to_hz` of `samples` at `rate_hz`: round-half-up of samples * to / rate.
+
+    >>> at_rate(48_000, 48_000, 44_100)
+    44100
+    """
+    return (2 * samples * to_hz + rate_hz) // (2 * rate_hz)
+
+
 def at_grid_rate(samples: int, rate_hz: int) -> int:
-    """The exact length at 48 kHz of `samples` at `rate_hz`: round-half-up of samples * 48000 / rate.
+    """The exact length at 48 kHz of `samples` at `rate_hz`.
 
     >>> at_grid_rate(44_100, 44_100)
     48000
     """
-    return (2 * samples * RATE_HZ + rate_hz) // (2 * rate_hz)
+    return at_rate(samples, rate_hz, RATE_HZ)

@@ -1,7 +1,7 @@
-"""Any rate to 48 kHz, exactly as long as arithmetic says.
+"""Any rate to 48 kHz (or another), exactly as long as arithmetic says.
 
 Source: libswresample through libavfilter's `aresample`. Its output is off by a sample or a few at the end;
-the stage cuts or pads it to round(n * 48000 / rate), so that every rendition has one length.
+the stage cuts or pads it to round(n * to / rate), so that every rendition has one length.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from av.filter import Graph
 
 from pipeline.decode import INTERLEAVED
-from pipeline.grid import RATE_HZ, at_grid_rate
+from pipeline.grid import RATE_HZ, at_rate
 from pipeline.media import Block, Pcm
 
 QUALITY = "filter_size=64:cutoff=0.98"
@@ -22,21 +22,22 @@ QUALITY = "filter_size=64:cutoff=0.98"
 
 
 class Resampler:
-    """A stage: Blocks of one or two channels at `rate_hz` in, Blocks at 48 kHz out.
+    """A stage: Blocks of one or two channels at `rate_hz` in, Blocks at `to_hz` out.
 
     Source sample 0 is output sample 0.
     """
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
+    def __init__(self, rate_hz: int, channels: int, to_hz: int = RATE_HZ) -> None:
         self._rate_hz = rate_hz
+        self._to_hz = to_hz
         self._channels = channels
         self._taken = 0
         self._given = 0
-        self._pipe = None if self._is_identity else _Pipe(rate_hz, channels)
+        self._pipe = None if self._is_identity else _Pipe(rate_hz, channels, to_hz)
 
     @property
     def _is_identity(self) -> bool:
-        return self._rate_hz == RATE_HZ
+        return self._rate_hz == self._to_hz
 
     def push(self, block: Block) -> list[Block]:
         self._taken += block.samples
@@ -47,13 +48,13 @@ class Resampler:
     def flush(self) -> list[Block]:
         """The filter's tail, cut or padded to the exact length."""
         out = [b for pcm in (self._pipe.flush() if self._pipe else []) for b in self._give(pcm)]
-        missing = at_grid_rate(self._taken, self._rate_hz) - self._given
+        missing = at_rate(self._taken, self._rate_hz, self._to_hz) - self._given
         if missing > 0:
             out += self._give(np.zeros((self._channels, missing), np.float32))
         return out
 
     def _give(self, pcm: Pcm) -> list[Block]:
-        room = at_grid_rate(self._taken, self._rate_hz) - self._given
+        room = at_rate(self._taken, self._rate_hz, self._to_hz) - self._given
         pcm = pcm[:, :room]
         block = Block(pts=self._given, pcm=pcm)
         self._given += block.samples
@@ -63,14 +64,14 @@ class Resampler:
 class _Pipe:
     """libavfilter's `aresample` as push and flush."""
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
+    def __init__(self, rate_hz: int, channels: int, to_hz: int) -> None:
         self._rate_hz = rate_hz
         self._layout = "mono" if channels == 1 else "stereo"
         graph = Graph()
         self._source = graph.add_abuffer(
             sample_rate=rate_hz, format=INTERLEAVED, layout=self._layout, time_base=Fraction(1, rate_hz)
         )
-        resample = graph.add("aresample", f"{RATE_HZ}:{QUALITY}:osf=fltp")
+        resample = graph.add("aresample", f"{to_hz}:{QUALITY}:osf=fltp")
         self._sink = graph.add("abuffersink")
         self._source.link_to(resample)
         resample.link_to(self._sink)

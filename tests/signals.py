@@ -228,6 +228,22 @@ def pixels(data: bytes) -> NDArray[np.uint8]:
         return np.asarray(frame.to_ndarray(format="rgba"))
 
 
+def jpeg(width: int, height: int) -> bytes:
+    """The same gradient as a JPEG."""
+    decoder = av.CodecContext.create("png", "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    frame = decoder.decode(av.Packet(picture(width, height)))[0].reformat(format="yuvj420p")
+    encoder = av.CodecContext.create("mjpeg", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = (
+        width,
+        height,
+        "yuvj420p",
+        Fraction(1, 1),
+    )
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
 def picture_header(width: int, height: int) -> bytes:
     """A small PNG whose header claims another size."""
     small = bytearray(picture(8, 8))
