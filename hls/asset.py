@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -20,7 +20,16 @@ from hls.segment_format import TRANSPORT_MASTER, SegmentFormat
 from hls.stored import StoredFile, StoredSegment
 from pipeline.grid import RATE_HZ, SEGMENT_SAMPLES
 
-__all__ = ["Asset", "AssetLoudness", "AssetRendition", "CodedLoudness", "StoredFile", "StoredSegment"]
+__all__ = [
+    "Asset",
+    "AssetDownload",
+    "AssetLoudness",
+    "AssetRendition",
+    "AssetSource",
+    "CodedLoudness",
+    "StoredFile",
+    "StoredSegment",
+]
 
 GRID_TARGET_DURATION_S = target_duration_s(SEGMENT_SAMPLES, RATE_HZ)
 
@@ -76,11 +85,45 @@ class AssetRendition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssetSource:
+    """What the track was made of, as the probe saw it, and where it lies; a lossy one has no `bit_depth`.
+
+    Neither `bucket` and `key` nor `path`: it was uploaded, and is kept.
+    """
+
+    container: str
+    codec: str
+    rate_hz: int
+    channels: int
+    bit_depth: int | None
+    bit_rate_bps: int | None
+    bucket: str | None = None
+    key: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetDownload:
+    """The track as one file, stored in the folder `downloads`.
+
+    `format` is the file's extension, `bitrate_bps` the encoder's setting, None for a lossless file.
+    """
+
+    name: str
+    format: str
+    bitrate_bps: int | None
+    rate_hz: int
+    channels: int
+    file: StoredFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     """A version of a track.
 
     `order` says which upload is newer (RFC 3339, when it was accepted), unless `source_version` does.
     `duration_samples` counts presented samples at 48 kHz. Renditions stand in the order of the ladder.
+    `options` are the job's: what a further file of the track is made by.
     `segment_format` is what its job asked to be offered first; the other is there as well.
     """
 
@@ -106,6 +149,9 @@ class Asset:
     cover: StoredFile | None
     warnings: tuple[str, ...]
     segment_format: SegmentFormat = SegmentFormat.FMP4
+    downloads: tuple[AssetDownload, ...] = ()
+    source: AssetSource | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: bytes) -> Asset:

@@ -28,6 +28,7 @@ from media_server.jobs.callback import CallbackSender
 from media_server.jobs.catalogue import Catalogue
 from media_server.jobs.folders import Folders
 from media_server.jobs.handler import Handler
+from media_server.jobs.maker import Maker
 from media_server.jobs.worker import Worker
 from media_server.metrics import Metrics
 from media_server.settings import Settings
@@ -88,6 +89,14 @@ def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> 
         published=assets.forget,
         sources=opened.sources,
     )
+    maker = Maker(
+        settings=settings,
+        folders=folders,
+        storage=opened.storage,
+        state=opened.state,
+        published=assets.forget,
+        sources=opened.sources,
+    )
     keys, keys_url = KeySet.of(settings), checked_url(settings)
     services = Services(
         settings=settings,
@@ -114,7 +123,7 @@ def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> 
         catalogue = CatalogueConsumer(opened.connection, changes.apply, time.time)
     return Parts(
         services=services,
-        worker=Worker(opened.broker, handler, metrics, settings.jobs_concurrent),
+        worker=Worker(opened.broker, handler, metrics, settings.jobs_concurrent, maker),
         sender=CallbackSender(opened.outbox, settings, metrics, time.time),
         catalogue=catalogue,
         keys=KeyRefresh(keys_url, keys) if keys_url is not None else None,

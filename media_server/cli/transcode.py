@@ -60,7 +60,8 @@ def transcode(
         stop("--limit is a way to normalize, --no-normalize forbids it")
     mode: Mode = "off" if not normalize else "limit" if limit else "track"
     loudness = LoudnessOptions(mode=mode, target_lufs=target_lufs, ceiling_dbtp=ceiling_dbtp)
-    options = Options(ladder=names, loudness=loudness, eq=EqualizerOptions(preset=eq) if eq else None)
+    equalizer = EqualizerOptions(preset=eq) if eq else None
+    options = Options(ladder=names, outputs=(), loudness=loudness, eq=equalizer)
     runner.prepare()
     began = time.monotonic()
     try:

@@ -7,19 +7,29 @@ Pure: events in, files to store out, and at the end the Asset that names them al
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
 
-from hls.asset import Asset, AssetLoudness, AssetRendition, CodedLoudness, StoredFile, StoredSegment
+from hls.asset import (
+    Asset,
+    AssetDownload,
+    AssetLoudness,
+    AssetRendition,
+    AssetSource,
+    CodedLoudness,
+    StoredFile,
+    StoredSegment,
+)
 from hls.multivariant import average_bandwidth_bps
 from hls.segment_format import SegmentFormat
 from hls.segmenter import Segment, init_name
 from media_server.errors import Unavailable
+from media_server.jobs.downloads import LocalFile, download_of
 from media_server.jobs.events import (
     Drawn,
     Event,
+    FileMade,
     Finished,
     Initialised,
     Planned,
@@ -31,7 +41,7 @@ from media_server.jobs.job import JobRequest
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import RUNGS
 
-PIPELINE_VERSION = "4"
+PIPELINE_VERSION = "5"
 """Raised whenever the same source and options would give other bytes."""
 
 INIT_TYPE = "audio/mp4"
@@ -81,6 +91,7 @@ class Assembly:
         self._planned: Planned | None = None
         self._rungs: dict[str, _Rung] = {}
         self._drawn: dict[str, StoredFile] = {}
+        self._downloads: list[AssetDownload] = []
         self._measured: dict[str, CodedLoudness] = {}
         self._dropped: list[str] = []
         self._finished: Finished | None = None
@@ -140,11 +151,17 @@ class Assembly:
                 return [self._segment(event, payload)]
         return []
 
+    def take_download(self, event: FileMade, made: LocalFile) -> StoredFile:
+        """What a whole file is stored as, in the folder `downloads`."""
+        download = download_of(event, made)
+        self._downloads.append(download)
+        return download.file
+
     def _plan_anew(self, event: Planned) -> None:
         if self._planned is not None:
             self._dropped.append(self.version)
         self._planned = event
-        self._rungs, self._drawn = {}, {}
+        self._rungs, self._drawn, self._downloads = {}, {}, []
 
     def _drawing(self, event: Drawn, payload: bytes) -> File:
         extension = "dat" if event.what == "waveform" else "jpg"
@@ -199,7 +216,7 @@ class Assembly:
         plan, request, identity = self._plan, self._request, self._identity
         if self._finished is None or not self._rungs:
             raise Unavailable("child_protocol", "the job's process has not finished")
-        tags: Mapping[str, str] = self.probed.tags
+        tags = self.probed.tags
         return Asset(
             track_id=request.track_id,
             version=self.version,
@@ -237,6 +254,24 @@ class Assembly:
             cover=self._drawn.get("cover"),
             warnings=(*identity.warnings, *self._finished.warnings),
             segment_format=SegmentFormat(request.options.segment_format),
+            downloads=tuple(self._downloads),
+            source=self._source,
+            options=request.options.model_dump(mode="json"),
+        )
+
+    @property
+    def _source(self) -> AssetSource:
+        probed, where = self.probed, self._request.source
+        return AssetSource(
+            container=probed.container,
+            codec=probed.codec,
+            rate_hz=probed.rate_hz,
+            channels=probed.channels,
+            bit_depth=probed.bit_depth,
+            bit_rate_bps=probed.bit_rate_bps,
+            bucket=where.bucket,
+            key=where.key,
+            path=where.path,
         )
 
     def _in_order(self) -> list[tuple[str, _Rung]]:

@@ -1,59 +1,57 @@
 """What runs in a job's child process: one source file in, events out.
 
-`produce` is the whole pipeline as a generator, from the probe to the last segment; `main` puts it into the
+`produce` is the whole pipeline as a generator, from the probe to the last file; `main` puts it into the
 cage and onto the pipe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from hls.cmaf import Track, init_segment
-from hls.segmenter import Segment, Segmenter
 from media_server.jobs import cage
 from media_server.jobs.events import (
     Drawn,
-    Event,
     Finished,
-    Initialised,
+    Message,
     Planned,
     Probed,
     Progress,
     Remeasured,
-    SegmentMade,
     failed,
     pack,
 )
+from media_server.jobs.filing import FileOrder, Source, make_file, shaped_blocks, shaper_of
+from media_server.jobs.renditions import PROGRESS_STEP, make_renditions
 from pipeline.analyze import Analysis, Analyzer
-from pipeline.audit import Audits, is_faithful
+from pipeline.audit import is_faithful
 from pipeline.carried import fill
 from pipeline.chain import Chain
 from pipeline.decode import Reader
-from pipeline.encode import Encoder
-from pipeline.equalizer import Band, Equalizer
-from pipeline.errors import LimitExceeded, Malformed, MediaError
+from pipeline.equalizer import Band
+from pipeline.errors import LimitExceeded, Malformed, MediaError, Unsupported
 from pipeline.ladder import Ladder, ladder_for
 from pipeline.level import Level
-from pipeline.media import Block, MediaInfo, Packet
+from pipeline.media import Block, Cover, MediaInfo
 from pipeline.normalize import CodedLoudness, Gain, GainPlan, Mode, corrected, misses, plan_gain
+from pipeline.outputs import Output, has_left_out, outputs_for
 from pipeline.plan import final
 from pipeline.probe import open_source, probe
-from pipeline.resample import Resampler
-from pipeline.stage import Stage
-from pipeline.tags import read_cover
-from pipeline.transcode import encode_ladder
+from pipeline.replaygain import FileLoudness
+from pipeline.tags import clean_tags, read_cover
 
-PROGRESS_STEP = 0.01
 LOSSY_SHARE = 0.9
 """Of the time that the default ladder and a lossless rendition take together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the child is asked to do, and within which limits."""
+    """What the child is asked to do, and within which limits.
+
+    `tags` are the job's own and go before the source's in every file; `source_title` is behind both.
+    """
 
     source: Path
     ladder: tuple[str, ...]
@@ -63,16 +61,16 @@ class Order:
     max_duration_s: float
     memory_bytes: int
     equalizer: tuple[Band, ...] = ()
+    outputs: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    source_title: str | None = None
 
 
-Message = tuple[Event, bytes]
-
-
-def main(order: Order, connection: Connection) -> None:
+def main(order: Order | FileOrder, connection: Connection) -> None:
     """The child's life: cage, work, last word. Ends with its parent."""
     cage.enter(order.source, order.memory_bytes)
     try:
-        for event, payload in produce(order):
+        for event, payload in produce(order) if isinstance(order, Order) else produce_file(order):
             connection.send_bytes(pack(event, payload))
     except MediaError as error:
         connection.send_bytes(pack(failed(error)))
@@ -98,8 +96,75 @@ def produce(order: Order) -> Iterator[Message]:
     analysis = yield from _analyze(order, reader, info)
     assert reader.carried is not None  # its one pass is over
     ladder, ladder_warnings = fill(ladder_for(analysis.channels, order.ladder), reader.carried)
+    outputs = outputs_for(order.outputs, info, analysis.channels)
+    left_out = ("output_left_out",) if has_left_out(order.outputs, outputs) else ()
     silent = ("silent",) if analysis.true_peak_dbtp is None else ()
-    warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings)
+    warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings, *left_out)
+
+    def opening(plan: GainPlan) -> Iterator[Message]:
+        yield _planned(analysis, plan, warnings), b""
+        yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
+        if cover is not None:
+            yield Drawn(what="cover", media_type=cover.media_type), cover.data
+
+    share = 1 / (1 + len(outputs))
+    plan, missed = yield from _make_ladder(order, ladder, analysis, opening, share)
+    source = Source(
+        path=order.source,
+        max_duration_s=order.max_duration_s,
+        equalizer=order.equalizer,
+        samples=analysis.samples,
+        plan=plan,
+        loudness=FileLoudness(
+            integrated_lufs=analysis.loudness.integrated_lufs, true_peak_dbtp=analysis.true_peak_dbtp
+        ),
+        tags=clean_tags(order.tags, info.tags, {"title": order.source_title or ""}),
+        cover=cover,
+    )
+    yield from _make_files(source, outputs)
+    yield Finished(warnings=(*warnings, *(("loudness_missed",) if missed else ()))), b""
+
+
+def produce_file(order: FileOrder) -> Iterator[Message]:
+    """One more file of a source.
+
+    Raises:
+        MediaError: as `produce`; `output_left_out`, the source cannot give it.
+    """
+    info = probe(order.source)
+    yield _probed(info), b""
+    cage.allow_cpu(order.max_duration_s)
+    cover, _ = _cover(order.source, info)
+    source = Source(
+        path=order.source,
+        max_duration_s=order.max_duration_s,
+        equalizer=order.equalizer,
+        samples=order.samples,
+        plan=order.plan,
+        loudness=order.loudness,
+        tags=clean_tags(order.tags),
+        cover=cover,
+    )
+    outputs = outputs_for((order.output,), info, order.channels)
+    if order.output not in [output.name for output in outputs]:
+        raise Unsupported("output_left_out", f"the source cannot give {order.output}")
+    yield from make_file(source, outputs[0])
+    yield Finished(), b""
+
+
+def _make_ladder(
+    order: Order,
+    ladder: Ladder,
+    analysis: Analysis,
+    opening: Callable[[GainPlan], Iterator[Message]],
+    share: float,
+) -> Generator[Message, None, tuple[GainPlan, bool]]:
+    """Every rendition; returns the plan they were made by, and whether one misses it all the same.
+
+    Args:
+        opening: what is told of a plan before its segments.
+        share: what of the stage's progress the ladder is.
+    """
     wanted = plan_gain(
         analysis.loudness,
         analysis.true_peak_dbtp,
@@ -109,15 +174,13 @@ def produce(order: Order) -> Iterator[Message]:
     )
     lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
     lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
-    until = LOSSY_SHARE if lossless else 1.0
+    until = share * (LOSSY_SHARE if lossless else 1.0)
     plan = final(wanted, analysis, lossy, lambda: _track_of(order))
 
     def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
-        yield _planned(analysis, plan, warnings), b""
-        yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
-        yield from cover
+        yield from opening(plan)
         level = Level(plan, analysis.channels)
-        return (yield from _encode(_track_of(order), lossy, level, analysis.duration_s, (0.0, until)))
+        return (yield from make_renditions(_track_of(order), lossy, level, analysis.duration_s, (0.0, until)))
 
     coded = yield from round_of(plan)
     better = corrected(plan, _held_to_it(lossy, coded))
@@ -127,10 +190,10 @@ def produce(order: Order) -> Iterator[Message]:
     for name, measured in coded.items():
         yield _remeasured(name, measured), b""
     # listeners wait for the others; it has the samples of the source as they are, whatever the plan
-    source = Reader(order.source, order.max_duration_s)
-    yield from _encode(iter(source), lossless, Gain(0.0), analysis.duration_s, (until if lossy else 0.0, 1.0))
-    missed = any(misses(plan, each) for each in _held_to_it(lossy, coded))
-    yield Finished(warnings=(*warnings, *(("loudness_missed",) if missed else ()))), b""
+    source = iter(Reader(order.source, order.max_duration_s))
+    span = (until if lossy else 0.0, share)
+    yield from make_renditions(source, lossless, Gain(0.0), analysis.duration_s, span)
+    return plan, any(misses(plan, each) for each in _held_to_it(lossy, coded))
 
 
 def _held_to_it(ladder: Ladder, coded: dict[str, CodedLoudness]) -> list[CodedLoudness]:
@@ -138,21 +201,28 @@ def _held_to_it(ladder: Ladder, coded: dict[str, CodedLoudness]) -> list[CodedLo
     return [coded[rung.name] for rung in ladder if rung.name in coded and is_faithful(rung)]
 
 
+def _make_files(source: Source, outputs: tuple[Output, ...]) -> Iterator[Message]:
+    """Whole files, for which nobody waits: after the ladder, each as much of the progress as that."""
+    for number, output in enumerate(outputs, start=1):
+        cage.allow_cpu(source.max_duration_s)
+        yield from make_file(source, output)
+        yield Progress(stage="encode", fraction=(1 + number) / (1 + len(outputs))), b""
+
+
 def _track_of(order: Order) -> Iterator[Block]:
     """A pass over the source, at 48 kHz and equalized."""
-    return _shaped(order, Reader(order.source, order.max_duration_s))
+    return shaped_blocks(Reader(order.source, order.max_duration_s), order.equalizer)
 
 
-def _cover(source: Path, info: MediaInfo) -> tuple[list[Message], tuple[str, ...]]:
+def _cover(source: Path, info: MediaInfo) -> tuple[Cover | None, tuple[str, ...]]:
     """The picture, if there is one; a bad picture costs a warning, never the track."""
     if not info.has_cover:
-        return [], ()
+        return None, ()
     try:
         with open_source(source) as container:
-            cover = read_cover(container)
+            return read_cover(container), ()
     except Malformed:
-        return [], ("bad_cover",)
-    return [(Drawn(what="cover", media_type=cover.media_type), cover.data)] if cover else [], ()
+        return None, ("bad_cover",)
 
 
 def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message, None, Analysis]:
@@ -163,7 +233,8 @@ def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message
     for block in reader:
         if shaper is None or analyzer is None:
             channels = block.pcm.shape[0]
-            shaper, analyzer = _shaper(order, reader.rate_hz, channels), Analyzer(channels)
+            shaper = shaper_of(order.equalizer, reader.rate_hz, channels)
+            analyzer = Analyzer(channels)
         for shaped in shaper.push(block):
             analyzer.push(shaped)
         fraction = min(block.end / expected, 1.0) if expected else 0.0
@@ -180,70 +251,6 @@ def _analyze(order: Order, reader: Reader, info: MediaInfo) -> Generator[Message
     return analysis
 
 
-def _encode(
-    blocks: Iterator[Block],
-    ladder: Ladder,
-    level: Stage[Block, Block],
-    duration_s: float,
-    span: tuple[float, float],
-) -> Generator[Message, None, dict[str, CodedLoudness]]:
-    """Segments of every rendition of one pass over the whole track; returns what they measure.
-
-    Args:
-        span: what of the stage's progress the pass is.
-    """
-    if not ladder:
-        return {}
-    segmenters: dict[str, Segmenter] = {}
-    lowest, (told, until) = ladder[0], span
-    with Audits() as audits:
-        for encoder, packets in encode_ladder(blocks, ladder, level):
-            audits.push(encoder, packets)
-            name = encoder.rendition.name
-            if name not in segmenters:
-                track = _track(encoder, packets)
-                segmenters[name] = Segmenter(track)
-                yield _initialised(encoder, track), init_segment(track)
-            for segment in (s for packet in packets for s in segmenters[name].push(packet)):
-                yield _made(name, segment), segment.data
-            done = min(packets[-1].pts / lowest.rate_hz / duration_s, 1.0)
-            fraction = span[0] + (until - span[0]) * done
-            if name == lowest.name and fraction - told >= PROGRESS_STEP:
-                told = fraction
-                yield Progress(stage="encode", fraction=fraction), b""
-        for name, segmenter in segmenters.items():
-            for segment in segmenter.flush():
-                yield _made(name, segment), segment.data
-        return audits.results()
-
-
-def _shaped(order: Order, reader: Reader) -> Iterator[Block]:
-    shaper: Chain | None = None
-    for block in reader:
-        shaper = shaper or _shaper(order, reader.rate_hz, block.pcm.shape[0])
-        yield from shaper.push(block)
-    if shaper:
-        yield from shaper.flush()
-
-
-def _shaper(order: Order, rate_hz: int, channels: int) -> Chain:
-    """What the decoder's Blocks go through in both passes, so that what is measured is what is encoded."""
-    return Chain(Resampler(rate_hz, channels), Equalizer(order.equalizer, channels))
-
-
-def _track(encoder: Encoder, packets: list[Packet]) -> Track:
-    rendition = encoder.rendition
-    return Track(
-        codec=rendition.codec,
-        rate_hz=rendition.rate_hz,
-        channels=rendition.channels,
-        bitrate_bps=rendition.bitrate_bps,
-        priming_samples=packets[0].trim_start,
-        codec_config=encoder.codec_config,
-        bit_depth=rendition.bit_depth,
-    )
-
-
 def _probed(info: MediaInfo) -> Probed:
     return Probed(
         container=info.container,
@@ -251,6 +258,7 @@ def _probed(info: MediaInfo) -> Probed:
         rate_hz=info.rate_hz,
         channels=info.channels,
         bit_depth=info.bit_depth,
+        bit_rate_bps=info.bit_rate_bps,
         duration_s=info.duration_s,
         tags=dict(info.tags),
     )
@@ -273,22 +281,7 @@ def _planned(analysis: Analysis, plan: GainPlan, warnings: tuple[str, ...]) -> P
     )
 
 
-def _initialised(encoder: Encoder, track: Track) -> Initialised:
-    return Initialised(
-        rendition=encoder.rendition.name,
-        codec=track.codec.rfc6381,
-        bitrate_bps=track.bitrate_bps,
-        rate_hz=track.rate_hz,
-        channels=track.channels,
-        priming_samples=track.priming_samples,
-    )
-
-
 def _remeasured(rendition: str, coded: CodedLoudness) -> Remeasured:
     return Remeasured(
         rendition=rendition, integrated_lufs=coded.integrated_lufs, true_peak_dbtp=coded.true_peak_dbtp
     )
-
-
-def _made(rendition: str, segment: Segment) -> SegmentMade:
-    return SegmentMade(rendition=rendition, number=segment.number, pts=segment.pts, duration=segment.duration)

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from media_server.errors import LimitExceeded, Malformed, MediaError, Unavailable, Unsupported
+from pipeline.outputs import Format
 
 MAX_MESSAGE_BYTES = 256 << 20
 """The largest payload is the waveform: 33 MB for four hours of stereo, 195 MB for a day of it."""
@@ -36,6 +37,7 @@ class Probed(_Event):
     rate_hz: int = Field(ge=1)
     channels: int = Field(ge=1, le=64)
     bit_depth: int | None = None
+    bit_rate_bps: int | None = None
     duration_s: float | None = None
     tags: dict[str, str] = {}
 
@@ -99,6 +101,25 @@ class Drawn(_Event):
     media_type: str
 
 
+class PieceMade(_Event):
+    """A piece of the file of an output is the payload; its place is `offset`, at most the file's end."""
+
+    event: Literal["piece"] = "piece"
+    output: str = Field(pattern="^[a-z0-9-]{1,32}$")
+    offset: int = Field(ge=0)
+
+
+class FileMade(_Event):
+    """The file of an output is whole."""
+
+    event: Literal["file"] = "file"
+    output: str = Field(pattern="^[a-z0-9-]{1,32}$")
+    format: Format
+    bitrate_bps: int | None
+    rate_hz: int = Field(ge=1)
+    channels: int = Field(ge=1, le=8)
+
+
 class Remeasured(_Event):
     """What a whole rendition measures once it is decoded again; None as of a source."""
 
@@ -128,7 +149,22 @@ class Failed(_Event):
         return _KINDS[self.kind](self.code, self.message, self.limits)
 
 
-Event = Probed | Progress | Planned | Initialised | SegmentMade | Drawn | Remeasured | Finished | Failed
+Event = (
+    Probed
+    | Progress
+    | Planned
+    | Initialised
+    | SegmentMade
+    | Drawn
+    | Remeasured
+    | PieceMade
+    | FileMade
+    | Finished
+    | Failed
+)
+Message = tuple[Event, bytes]
+"""An event and its payload."""
+
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

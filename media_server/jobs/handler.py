@@ -25,12 +25,13 @@ from media_server.jobs import report
 from media_server.jobs.antivirus import screen
 from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
+from media_server.jobs.downloads import Downloads
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
 from media_server.jobs.fetch import Fetched, fetch
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
-from media_server.jobs.publish import drop, live_asset, must_be_newer, point_to, store, summary_of
+from media_server.jobs.publish import drop, live_asset, must_be_newer, point_to, store_event, summary_of
 from media_server.jobs.runner import run
 from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
@@ -177,7 +178,8 @@ class Handler:
                 warnings=warnings,
             ),
         )
-        await self._transcode(assembly, self._order(options, fetched), watched)
+        downloads = Downloads(folder, self._settings.max_source_bytes)
+        await self._transcode(assembly, downloads, self._order(submission, options, fetched), watched)
         await watched.reach(Stage.PUBLISH, 0.0)
         if not await delivery.extend():
             raise LeaseLost
@@ -186,13 +188,14 @@ class Handler:
         await drop(self._storage, assembly)
         return asset
 
-    async def _transcode(self, assembly: Assembly, order: Order, watched: Watched) -> None:
+    async def _transcode(
+        self, assembly: Assembly, downloads: Downloads, order: Order, watched: Watched
+    ) -> None:
         began, stage = time.monotonic(), Stage.PROBE
         await watched.reach(stage, 0.0)
         async with run(order) as events:
             async for event, payload in events:
-                for file in assembly.take(event, payload):
-                    await store(self._storage, assembly, file)
+                await store_event(self._storage, assembly, downloads, event, payload)
                 now_in, fraction = place_of(event, stage)
                 if now_in is not stage:
                     self._metrics.stage_ended(stage.value, time.monotonic() - began)
@@ -201,7 +204,7 @@ class Handler:
                 await watched.reach(stage, fraction)
         self._metrics.stage_ended(stage.value, time.monotonic() - began)
 
-    def _order(self, options: Options, fetched: Fetched) -> Order:
+    def _order(self, submission: Submission, options: Options, fetched: Fetched) -> Order:
         return Order(
             source=fetched.path,
             ladder=options.rungs(self._settings.profiles),
@@ -211,6 +214,9 @@ class Handler:
             max_duration_s=self._settings.max_duration_s,
             memory_bytes=self._settings.job_memory_bytes,
             equalizer=options.equalizer_bands,
+            outputs=options.outputs,
+            tags=submission.tags,
+            source_title=submission.upload.title if submission.upload else None,
         )
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:

@@ -21,6 +21,7 @@ from media_server.ids import canonical_uuid
 from media_server.profiles import DEFAULT, NAME_PATTERN, Profiles
 from pipeline import equalizer
 from pipeline.ladder import RUNGS, Codec
+from pipeline.outputs import DEFAULT_OUTPUTS, OUTPUTS
 
 MAX_VERSION = 2**63 - 1
 """The largest integer that the message and the record of a job can carry."""
@@ -40,6 +41,12 @@ def _known_preset(name: str) -> str:
     return name
 
 
+def _known_output(name: str) -> str:
+    if name not in OUTPUTS:
+        raise ValueError(f"must be one of {', '.join(OUTPUTS)}")
+    return name
+
+
 Uuid = Annotated[str, AfterValidator(canonical_uuid), Field(json_schema_extra={"format": "uuid"})]
 Text = Annotated[str, Field(max_length=1024)]
 RenditionName = Annotated[
@@ -49,6 +56,7 @@ RenditionName = Annotated[
 PresetName = Annotated[
     str, AfterValidator(_known_preset), Field(json_schema_extra={"enum": list(equalizer.PRESETS)})
 ]
+OutputName = Annotated[str, AfterValidator(_known_output), Field(json_schema_extra={"enum": list(OUTPUTS)})]
 
 
 class _Foreign(BaseModel):
@@ -127,11 +135,14 @@ class EqualizerOptions(_Foreign):
 class Options(_Foreign):
     """What to make of the source: the renditions of `ladder`, else those that `profile` stands for.
 
-    `segment_format` says which of the playlists of AAC is offered first; nothing else is made of the source.
+    `outputs` are whole files, made after the ladder.
+
+    `segment_format` says which of the playlists of AAC is offered first; nothing else is made for it.
     """
 
     profile: str = Field(DEFAULT, pattern=NAME_PATTERN)
     ladder: tuple[RenditionName, ...] | None = Field(None, min_length=1, max_length=16)
+    outputs: tuple[OutputName, ...] = Field(DEFAULT_OUTPUTS, max_length=16)
     loudness: LoudnessOptions = LoudnessOptions()
     eq: EqualizerOptions | None = None
     segment_format: Literal["fmp4", "ts"] = "fmp4"

@@ -52,8 +52,10 @@ class ToldRendition(_Told):
 
 
 class ToldDownload(_Told):
+    """The track as one file; `bitrate` is the encoder's setting in bit/s, null for a lossless one."""
+
     format: str
-    bitrate: int | None
+    bitrate: int | None = Field(gt=0)
     url: str
 
 

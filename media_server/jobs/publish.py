@@ -6,18 +6,22 @@ Nothing that a listener can see ever names an object that is not stored (reliabi
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import m3u8
 
 from hls.asset import Asset
 from hls.segment_format import SegmentFormat
+from hls.stored import StoredFile
 from media_server.errors import Conflict, NotFound, Unavailable
 from media_server.jobs.amendments import applied, load
 from media_server.jobs.assembly import Assembly, File
+from media_server.jobs.downloads import Downloads
+from media_server.jobs.events import Event, FileMade, PieceMade
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.tombstone import must_not_be_deleted
 from media_server.state.base import State, TrackSummary
-from media_server.storage.assets import asset_key, version_prefix
+from media_server.storage.assets import asset_key, download_key, version_prefix
 from media_server.storage.base import Storage
 
 NEVER_CHANGES = "max-age=31536000, immutable"
@@ -25,10 +29,43 @@ NEVER_CHANGES = "max-age=31536000, immutable"
 
 
 async def store(storage: Storage, assembly: Assembly, file: File) -> None:
-    """Put one file of the version that is being made; only a public track's may be shared by caches."""
-    shared = "public" if assembly.is_public else "private"
+    """Put one file of the version that is being made."""
     key = version_prefix(assembly.track_id, assembly.version) + file.path
-    await storage.put(key, file.data, media_type=file.media_type, cache_control=f"{shared}, {NEVER_CHANGES}")
+    await storage.put(
+        key, file.data, media_type=file.media_type, cache_control=_cached(public=assembly.is_public)
+    )
+
+
+async def store_event(
+    storage: Storage, assembly: Assembly, downloads: Downloads, event: Event, payload: bytes
+) -> None:
+    """Put what an event of a job brings: small files as they are, large ones once they are whole."""
+    match event:
+        case PieceMade():
+            await asyncio.to_thread(downloads.write, event, payload)
+        case FileMade():
+            made = await asyncio.to_thread(downloads.finish, event)
+            file = assembly.take_download(event, made)
+            key = download_key(assembly.track_id, assembly.version, file.name)
+            await _store_file(storage, key, file, made.path, public=assembly.is_public)
+        case _:
+            for small in assembly.take(event, payload):
+                await store(storage, assembly, small)
+
+
+async def add_download(storage: Storage, asset: Asset, file: StoredFile, path: Path) -> None:
+    """Put one more whole file of a version that is live."""
+    key = download_key(asset.track_id, asset.version, file.name)
+    await _store_file(storage, key, file, path, public=asset.visibility == "public")
+
+
+async def _store_file(storage: Storage, key: str, file: StoredFile, path: Path, *, public: bool) -> None:
+    await storage.put_file(key, path, media_type=file.media_type, cache_control=_cached(public=public))
+
+
+def _cached(*, public: bool) -> str:
+    """Only a public track's files may be shared by caches."""
+    return f"{'public' if public else 'private'}, {NEVER_CHANGES}"
 
 
 async def drop(storage: Storage, assembly: Assembly) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hls.asset import Asset, AssetRendition
+from hls.asset import Asset, AssetDownload, AssetRendition
 from media_server.jobs.job import JobError
+from pipeline.grid import RATE_HZ
 
 
 def completed(asset: Asset, base_url: str) -> dict[str, Any]:
@@ -38,7 +39,14 @@ def completed(asset: Asset, base_url: str) -> dict[str, Any]:
             }
             for rendition in asset.renditions
         ],
-        "downloads": [],
+        "downloads": [
+            {
+                "format": download.format,
+                "bitrate": download.bitrate_bps,
+                "url": f"{base_url}{download_path(asset.track_id, download)}",
+            }
+            for download in asset.downloads
+        ],
         "waveform_url": f"{base_url}/tracks/{asset.track_id}/waveform.json",
         "warnings": list(asset.warnings),
         "error": None,
@@ -48,6 +56,17 @@ def completed(asset: Asset, base_url: str) -> dict[str, Any]:
 def manifest_path(asset: Asset) -> str:
     """Of the playlist to play where nobody asks for another."""
     return f"/hls/{asset.track_id}/{asset.master}"
+
+
+def download_path(track_id: str, download: AssetDownload) -> str:
+    """Where a whole file is fetched; FLAC has one bit rate and one rate, Opus one rate."""
+    words = []
+    if download.bitrate_bps is not None:
+        words.append(f"bitrate={download.bitrate_bps // 1000}")
+        if download.rate_hz != RATE_HZ:
+            words.append(f"rate={download.rate_hz}")
+    query = f"?{'&'.join(words)}" if words else ""
+    return f"/tracks/{track_id}/audio.{download.format}{query}"
 
 
 def codec_name(rendition: AssetRendition) -> str:

@@ -20,6 +20,7 @@ from media_server.errors import LimitExceeded, Unavailable
 from media_server.jobs import child
 from media_server.jobs.child import Order
 from media_server.jobs.events import MAX_MESSAGE_BYTES, Event, Failed, Finished, unpack
+from media_server.jobs.filing import FileOrder
 
 PRELOAD = ["media_server.__main__", "media_server.jobs.child"]
 """The program itself too: multiprocessing imports it in every child, and there it must be known already."""
@@ -48,13 +49,13 @@ def prepare() -> None:
     forkserver.ensure_running()
 
 
-def deadline_s(order: Order) -> float:
+def deadline_s(order: Order | FileOrder) -> float:
     """The wall-clock time a job may take at most."""
     return WALL_BASE_S + WALL_PER_AUDIO_SECOND * order.max_duration_s
 
 
 @asynccontextmanager
-async def run(order: Order) -> AsyncIterator[AsyncIterator[tuple[Event, bytes]]]:
+async def run(order: Order | FileOrder) -> AsyncIterator[AsyncIterator[tuple[Event, bytes]]]:
     """The events of a job's child; leaving the context ends the child, whatever it was doing.
 
     Iterating raises:
@@ -81,7 +82,7 @@ async def run(order: Order) -> AsyncIterator[AsyncIterator[tuple[Event, bytes]]]
 
 
 async def _events(
-    process: ForkServerProcess, receiver: Connection, threads: ThreadPoolExecutor, order: Order
+    process: ForkServerProcess, receiver: Connection, threads: ThreadPoolExecutor, order: Order | FileOrder
 ) -> AsyncIterator[tuple[Event, bytes]]:
     loop = asyncio.get_running_loop()
     try:
@@ -102,7 +103,7 @@ async def _events(
         raise Unavailable("job_deadline", f"the job took longer than {deadline_s(order):.0f} s") from None
 
 
-def _death(process: ForkServerProcess, order: Order) -> Exception:
+def _death(process: ForkServerProcess, order: Order | FileOrder) -> Exception:
     code = process.exitcode
     if code == -signal.SIGXCPU:
         return LimitExceeded("limit_cpu", "the file keeps the decoder busy for longer than is allowed")

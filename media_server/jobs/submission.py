@@ -51,6 +51,12 @@ class Submission(BaseModel):
         """What the job is called until the file's tags are known."""
         return self.request.title or (self.upload.title if self.upload else None)
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """What whoever asked says of the track, under the names of tags."""
+        said = {"title": self.request.title, "artist": self.request.artist}
+        return {name: text for name, text in said.items() if text}
+
     def job_id(self, idempotency_key: str | None = None) -> str:
         """The same for the same key, else for the same track, source, options and what is said of it.
 

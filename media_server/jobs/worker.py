@@ -9,6 +9,8 @@ import structlog
 from media_server.broker.base import Broker, Delivery
 from media_server.errors import Unavailable
 from media_server.jobs.handler import Handler
+from media_server.jobs.maker import Maker
+from media_server.jobs.making import is_making
 from media_server.metrics import Metrics
 
 log = structlog.get_logger()
@@ -18,11 +20,19 @@ IDLE_S = 1.0
 
 
 class Worker:
-    """`concurrent` jobs at a time from one broker."""
+    """`concurrent` jobs at a time from one broker; `maker` takes the Makings among them."""
 
-    def __init__(self, broker: Broker, handler: Handler, metrics: Metrics, concurrent: int) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        handler: Handler,
+        metrics: Metrics,
+        concurrent: int,
+        maker: Maker | None = None,
+    ) -> None:
         self._broker = broker
         self._handler = handler
+        self._maker = maker
         self._metrics = metrics
         self._concurrent = concurrent
 
@@ -41,7 +51,7 @@ class Worker:
         """Work until the queue holds nothing that is due; how many deliveries were handled."""
         handled = 0
         while (delivery := await self._broker.receive()) is not None:
-            await self._handler.handle(delivery)
+            await self._handle(delivery)
             handled += 1
         return handled
 
@@ -53,10 +63,16 @@ class Worker:
                 await self._idle(stop)
                 continue
             try:
-                await self._handler.handle(delivery)
+                await self._handle(delivery)
             except Exception as error:  # one job's bug must not stop the others
                 # the lease runs out and the attempt counts, so this cannot go on for ever
                 log.error("worker.bug", job_id=delivery.job_id, exc_info=error)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        if self._maker is not None and is_making(delivery.body):
+            await self._maker.handle(delivery)
+        else:
+            await self._handler.handle(delivery)
 
     async def _received(self) -> Delivery | None:
         try:

@@ -42,6 +42,11 @@ def version_prefix(track_id: str, version: str) -> str:
     return f"{track_prefix(track_id)}{version}/"
 
 
+def download_key(track_id: str, version: str, name: str) -> str:
+    """A version as one file."""
+    return f"{version_prefix(track_id, version)}downloads/{name}"
+
+
 def upload_key(name: str) -> str:
     """A file that came with a job which has not ended."""
     return f"uploads/{name}"
@@ -109,6 +114,14 @@ class Assets:
             NotFound: `object_not_found`.
         """
         return await self._cache.get(version_prefix(track_id, version) + "/".join(parts))
+
+    async def part(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes `start` up to but not including `stop` of a file too large for the cache.
+
+        Raises:
+            NotFound: `object_not_found`.
+        """
+        return await self._storage.read(key, start, stop)
 
     async def _read(self, track_id: str) -> tuple[float, Asset]:
         read_at = self._now()

@@ -14,6 +14,9 @@ _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 MAX_KEY_CHARACTERS = 1024
 """S3's longest key; below the longest path of every file system."""
 
+ANY_BYTES = "application/octet-stream"
+"""The type of a file that nobody has looked into."""
+
 Keys = list[str]
 
 
@@ -33,7 +36,9 @@ class Storage(Protocol):
         """
         ...
 
-    async def put_file(self, key: str, path: Path) -> None:
+    async def put_file(
+        self, key: str, path: Path, *, media_type: str = ANY_BYTES, cache_control: str = ""
+    ) -> None:
         """Store the bytes of a local file as `put` does; the file itself may be moved away."""
         ...
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from media_server.errors import Unavailable
-from media_server.storage.base import Keys, key_parts, object_not_found, parts_of
+from media_server.storage.base import ANY_BYTES, Keys, key_parts, object_not_found, parts_of
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -57,7 +57,14 @@ class LocalStorage:
         async with self._writing:
             await _to_the_end(self._put, parts, data)
 
-    async def put_file(self, key: str, path: Path) -> None:
+    async def put_file(
+        self,
+        key: str,
+        path: Path,
+        *,
+        media_type: str = ANY_BYTES,  # noqa: ARG002 - the port's
+        cache_control: str = "",  # noqa: ARG002 - the port's
+    ) -> None:
         parts = key_parts(key)
         async with self._writing:
             await _to_the_end(self._put_file, parts, path)

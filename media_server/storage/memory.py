@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from media_server.storage.base import Keys, key_parts, object_not_found, parts_of
+from media_server.storage.base import ANY_BYTES, Keys, key_parts, object_not_found, parts_of
 
 
 class MemoryStorage:
@@ -17,7 +17,14 @@ class MemoryStorage:
     async def put(self, key: str, data: bytes, *, media_type: str, cache_control: str = "") -> None:  # noqa: ARG002 - the port's
         self._objects[key_parts(key)] = bytes(data)
 
-    async def put_file(self, key: str, path: Path) -> None:
+    async def put_file(
+        self,
+        key: str,
+        path: Path,
+        *,
+        media_type: str = ANY_BYTES,  # noqa: ARG002 - the port's
+        cache_control: str = "",  # noqa: ARG002 - the port's
+    ) -> None:
         self._objects[key_parts(key)] = await asyncio.to_thread(path.read_bytes)
 
     async def get(self, key: str) -> bytes:

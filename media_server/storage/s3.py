@@ -10,22 +10,19 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from media_server.errors import Denied, NotFound, Unavailable
-from media_server.storage.base import Keys, key_parts, object_not_found, parts_of
+from media_server.storage.base import ANY_BYTES, Keys, key_parts, object_not_found, parts_of
 from media_server.storage.download import download
 
 if TYPE_CHECKING:
     from media_server.storage.s3_client import S3Client
 
 Result = TypeVar("Result")
-
-ANY_BYTES: Final = "application/octet-stream"
-"""The type of a file that nobody has looked into."""
 
 MULTIPART_FROM_BYTES, PART_BYTES = 16 * 2**20, 16 * 2**20
 """10,000 parts are the most: 160 GB, far over MAX_SOURCE_BYTES."""
@@ -54,9 +51,13 @@ class S3Storage:
         body = bytes(data)
         await self._write(lambda s3: s3.put_object(Bucket=self._bucket, Key=key, Body=body, **extra))
 
-    async def put_file(self, key: str, path: Path) -> None:
+    async def put_file(
+        self, key: str, path: Path, *, media_type: str = ANY_BYTES, cache_control: str = ""
+    ) -> None:
         key_parts(key)
-        extra = {"ContentType": ANY_BYTES, **self._client.encryption}
+        extra = {"ContentType": media_type, **self._client.encryption}
+        if cache_control:
+            extra["CacheControl"] = cache_control
         await self._write(
             lambda s3: s3.upload_file(str(path), self._bucket, key, ExtraArgs=extra, Config=_in_parts())
         )

@@ -154,7 +154,7 @@ def test_the_companion_hears_of_a_finished_track(
         BACKEND_API_URL=companion.url, INTERNAL_API_KEY=KEY, PUBLIC_BASE_URL="https://media.example"
     )
     assert server.client.get("/api/v1/internal/jobs").status_code == 401
-    job = server.publish(song, visibility="private", user_id=OWNER)
+    job = server.publish(song, visibility="private", user_id=OWNER, options={})
     (callback,) = companion.wait_for(job["job_id"])
     track_id = job["track_id"]
     assert (callback.method, callback.path) == ("POST", f"/api/v1/internal/tracks/{track_id}/stream-ready")
@@ -173,7 +173,13 @@ def test_the_companion_hears_of_a_finished_track(
         "duration_seconds": DURATION_S,
         "loudness": None,
         "renditions": None,
-        "downloads": [],
+        "downloads": [
+            {
+                "format": "mp3",
+                "bitrate": 320_000,
+                "url": f"https://media.example/tracks/{track_id}/audio.mp3?bitrate=320",
+            }
+        ],
         "waveform_url": f"https://media.example/tracks/{track_id}/waveform.json",
         "warnings": [],
         "error": None,

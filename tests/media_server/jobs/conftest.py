@@ -79,7 +79,8 @@ class Embedded:
     published: list[str]
 
     def upload(self, data: bytes, track_id: str = TRACK, **request: object) -> Submission:
-        """A submission whose file lies in the uploads folder."""
+        """A submission whose file lies in the uploads folder; the ladder alone unless `options` say more."""
+        request.setdefault("options", {"outputs": []})
         name = str(uuid.uuid4())
         path = self.folders.storage / "uploads" / name
         path.parent.mkdir(exist_ok=True)

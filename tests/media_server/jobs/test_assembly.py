@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from hls.asset import Asset
 from media_server.errors import Unavailable
 from media_server.jobs.assembly import Assembly, Identity
-from media_server.jobs.events import Drawn, Finished, Initialised, Planned, Probed, Remeasured, SegmentMade
+from media_server.jobs.downloads import LocalFile
+from media_server.jobs.events import (
+    Drawn,
+    FileMade,
+    Finished,
+    Initialised,
+    Planned,
+    Probed,
+    Remeasured,
+    SegmentMade,
+)
 from media_server.jobs.job import JobRequest
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
@@ -225,6 +236,30 @@ def test_a_lossless_rendition_of_another_length_is_refused() -> None:
     parts.take(Finished(), b"")
     with pytest.raises(Unavailable, match="lossless has 10002 samples at 96000 Hz"):
         _ = parts.asset
+
+
+def test_a_whole_file_is_listed_by_what_it_is_and_named_by_its_content(tmp_path: Path) -> None:
+    parts = assembly()
+    event = FileMade(output="mp3-320", format="mp3", bitrate_bps=320_000, rate_hz=48_000, channels=2)
+    finished(parts)
+    stored = parts.take_download(event, LocalFile(path=tmp_path, size_bytes=9, sha256="ab" * 32))
+    assert (stored.name, stored.media_type) == ("mp3-320-abababab.mp3", "audio/mpeg")
+    [download] = parts.asset.downloads
+    assert (download.name, download.format, download.bitrate_bps, download.file) == (
+        "mp3-320", "mp3", 320_000, stored
+    )  # fmt: skip
+
+
+def test_a_second_plan_takes_back_the_files_of_the_first(tmp_path: Path) -> None:
+    """What was stored of them lies in the version that is dropped."""
+    parts = assembly()
+    event = FileMade(output="mp3-320", format="mp3", bitrate_bps=320_000, rate_hz=48_000, channels=2)
+    parts.take(plan(-2.5), b"")
+    parts.take_download(event, LocalFile(path=tmp_path, size_bytes=9, sha256="ab" * 32))
+    finished(parts)
+    assert parts.asset.downloads == ()
+    kept = parts.take_download(event, LocalFile(path=tmp_path, size_bytes=9, sha256="cd" * 32))
+    assert [download.file for download in parts.asset.downloads] == [kept]
 
 
 def test_nothing_is_whole_before_it_is_finished() -> None:

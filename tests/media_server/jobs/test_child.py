@@ -19,8 +19,10 @@ from media_server.jobs import cage
 from media_server.jobs.child import Order, produce
 from media_server.jobs.events import (
     Drawn,
+    FileMade,
     Finished,
     Initialised,
+    PieceMade,
     Planned,
     Probed,
     Progress,
@@ -118,7 +120,7 @@ def faint(path: Path) -> Path:
 
 def test_what_misses_its_plan_is_made_again_and_only_once(tmp_path: Path) -> None:
     """The second plan takes the first back; what it leads to is what was asked for."""
-    story = told(faint(tmp_path / "a.wav"))
+    story = told(faint(tmp_path / "a.wav"), outputs=("opus-64",))
     first, second = [event for event, _ in story if isinstance(event, Planned)]
     assert second.gain_db > first.gain_db + 0.2
     for measured in lossy(story).values():
@@ -127,6 +129,9 @@ def test_what_misses_its_plan_is_made_again_and_only_once(tmp_path: Path) -> Non
     again = kinds[kinds.index(Planned, kinds.index(Planned) + 1) :]
     assert again[1] is Drawn
     assert again.count(Initialised) == 2
+    assert (kinds.count(FileMade), again.count(FileMade)) == (1, 1)
+    file = b"".join(data for event, data in story if isinstance(event, PieceMade))
+    assert b"R128_TRACK_GAIN=-2304" in file  # -14 LUFS is 9 dB above R 128's
     assert story[-1][0].warnings == ()
 
 
@@ -257,6 +262,34 @@ def test_every_rendition_is_as_long_as_was_planned(tmp_path: Path, rate_hz: int,
         assert init.bitrate_bps == RUNGS[init.rendition].bitrate_bps * plan.channels // 2
         made = [e for e, _ in story if isinstance(e, SegmentMade) and e.rendition == init.rendition]
         assert sum(segment.duration for segment in made) - init.priming_samples == plan.samples
+
+
+def test_whole_files_come_after_the_ladder(tmp_path: Path) -> None:
+    """Contract, options: made after the ladder; the job's own words go before the source's tags."""
+    path = tmp_path / "a.flac"
+    signals.write(path, signals.music(1.0, 44_100), 44_100, "flac", tags={"title": "T", "album": "A"})
+    story = told(path, outputs=("opus-64", "flac"), tags={"title": "Said"}, source_title="Name")
+    kinds = [type(event) for event, _ in story]
+    assert kinds.index(PieceMade) > max(at for at, kind in enumerate(kinds) if kind is SegmentMade)
+    assert [event.output for event, _ in story if isinstance(event, FileMade)] == ["opus-64", "flac"]
+    opus = b"".join(
+        data for event, data in story if isinstance(event, PieceMade) and event.output == "opus-64"
+    )
+    assert b"TITLE=Said" in opus
+    assert b"ALBUM=A" in opus
+    fractions = [
+        event.fraction for event, _ in story if isinstance(event, Progress) and event.stage == "encode"
+    ]
+    assert fractions == sorted(set(fractions))
+    assert fractions[-1] == 1.0
+
+
+def test_a_file_that_the_source_cannot_give_costs_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    signals.write(path, signals.music(0.5, 44_100), 44_100, "mp3")
+    story = told(path, outputs=("flac",))
+    assert story[-1][0].warnings == ("output_left_out",)
+    assert not [event for event, _ in story if isinstance(event, FileMade)]
 
 
 def test_progress_of_a_stage_only_rises(tmp_path: Path) -> None:

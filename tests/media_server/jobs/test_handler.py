@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 import pytest
 import signals
@@ -13,7 +14,7 @@ from media_server.jobs.fate import MAX_ATTEMPTS
 from media_server.jobs.job import JobRequest, JobState, now_rfc3339
 from media_server.jobs.submission import Submission, submit
 from media_server.profiles import BUILT_IN
-from media_server.storage.assets import asset_key, version_prefix
+from media_server.storage.assets import asset_key, download_key, version_prefix
 from pipeline.grid import at_grid_rate
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
@@ -21,7 +22,7 @@ TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
 
 async def test_a_song_becomes_a_track_whose_every_file_is_stored(embedded, song) -> None:
     """reliability.md I2, I3: all that a playlist names is there, the length exact, the callback safe."""
-    delivery = await embedded.deliver(embedded.upload(song, title="Song", visibility="public"))
+    delivery = await embedded.deliver(embedded.upload(song, title="Song", visibility="public", options={}))
     await embedded.handler.handle(delivery)
     asset = Asset.from_json(await embedded.storage.get(asset_key(TRACK)))
     assert asset.duration_samples == at_grid_rate(9 * 44_100, 44_100)
@@ -32,6 +33,9 @@ async def test_a_song_becomes_a_track_whose_every_file_is_stored(embedded, song)
         folder = f"{version_prefix(asset.track_id, asset.version)}{rendition.name}/"
         for name in (rendition.init.name, *(s.name for s in rendition.segments)):
             assert await embedded.storage.get(folder + name)
+    [download] = asset.downloads
+    stored = await embedded.storage.get(download_key(TRACK, asset.version, download.file.name))
+    assert (download.name, hashlib.sha256(stored).hexdigest()) == ("mp3-320", download.file.sha256)
     job = await embedded.state.get(delivery.job_id)
     assert (job.status, job.percent, job.attempt, job.error) == (JobState.COMPLETED, 100.0, 1, None)
     callback = await embedded.outbox.claim()
@@ -63,12 +67,14 @@ async def test_what_a_plan_led_to_that_was_taken_back_is_gone(embedded, tmp_path
     """Half a track below the absolute gate misses its first plan; only the second's version stays stored."""
     path = tmp_path / "faint.wav"
     signals.write(path, signals.steps([(-69.4, 2), (-71.5, 2)]), 48_000, "wav", subtype="FLOAT")
-    submission = embedded.upload(path.read_bytes(), options={"ladder": ["128k"]})
+    submission = embedded.upload(path.read_bytes(), options={"ladder": ["128k"], "outputs": ["opus-64"]})
     await embedded.handler.handle(await embedded.deliver(submission))
     asset = Asset.from_json(await embedded.storage.get(asset_key(TRACK)))
     stored = await embedded.storage.list("tracks/")
     kept = version_prefix(TRACK, asset.version)
     assert [key for key in stored if not key.startswith(kept)] == [asset_key(TRACK)]
+    [download] = asset.downloads
+    assert download_key(TRACK, asset.version, download.file.name) in stored
     assert asset.loudness.measured["128k"].integrated_lufs == pytest.approx(-14.0, abs=0.2)
 
 

@@ -100,6 +100,7 @@ async def test_objects_in_a_bucket_say_what_they_are_and_what_caches_may_do(
         (".mp4", "audio/mp4"),
         (".m4s", "audio/mp4"),
         (".dat", "application/octet-stream"),
+        (".mp3", "audio/mpeg"),
     }
     assert {head["CacheControl"] for head in heads.values()} == {f"{shared}, max-age=31536000, immutable"}
     assert all(key.startswith(f"{published.version}/") for key in heads)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
+import pytest
 from presentations import song
 
+from hls.asset import AssetDownload, StoredFile
 from hls.segment_format import SegmentFormat
 from media_server.jobs import report
 from media_server.jobs.job import JobError
@@ -18,7 +21,7 @@ FIELDS = {"job_id", "track_id", "status", "stream_manifest_url", "duration_secon
 
 
 async def test_a_completed_job_tells_the_urls_the_loudness_and_the_ladder(embedded, song) -> None:
-    await embedded.handler.handle(await embedded.deliver(embedded.upload(song)))
+    await embedded.handler.handle(await embedded.deliver(embedded.upload(song, options={})))
     asset = await live_asset(embedded.storage, TRACK)
     told = report.completed(asset, "https://media.example")
     assert set(told) == FIELDS
@@ -38,12 +41,39 @@ async def test_a_completed_job_tells_the_urls_the_loudness_and_the_ladder(embedd
     assert told["renditions"][3] == {
         "name": "opus-128", "codec": "opus", "bitrate": 128_000, "sample_rate": 48_000, "channels": 2
     }  # fmt: skip
+    assert told["downloads"] == [
+        {
+            "format": "mp3",
+            "bitrate": 320_000,
+            "url": f"https://media.example/tracks/{TRACK}/audio.mp3?bitrate=320",
+        }
+    ]
     assert orjson.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"rate_hz": 44_100}, "audio.mp3?bitrate=320&rate=44100"),
+        ({"format": "flac", "bitrate_bps": None, "rate_hz": 96_000}, "audio.flac"),
+    ],
+)
+def test_a_download_s_address_names_that_file_and_no_other(changes: dict[str, Any], path: str) -> None:
+    file = StoredFile(name="x", bytes=1, sha256="", media_type="audio/mpeg")
+    told = {
+        "name": "x",
+        "format": "mp3",
+        "bitrate_bps": 320_000,
+        "rate_hz": 48_000,
+        "channels": 2,
+        "file": file,
+    }
+    assert report.download_path(TRACK, AssetDownload(**{**told, **changes})) == f"/tracks/{TRACK}/{path}"
 
 
 async def test_a_track_of_opus_alone_is_played_from_its_own_master(embedded, song) -> None:
     """The one URL of the callback must play."""
-    options = {"ladder": ["opus-128"]}
+    options = {"ladder": ["opus-128"], "outputs": []}
     await embedded.handler.handle(await embedded.deliver(embedded.upload(song, options=options)))
     told = report.completed(await live_asset(embedded.storage, TRACK), "")
     assert told["stream_manifest_url"] == f"/hls/{TRACK}/master-opus.m3u8"
