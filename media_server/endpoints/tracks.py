@@ -21,7 +21,7 @@ from media_server.endpoints.answer import JSON, json_answer, whole_number
 from media_server.endpoints.conditional import Representation, respond, tag_of
 from media_server.endpoints.operation import Answer, Caller, Operation, Parameter
 from media_server.endpoints.services import services_of
-from media_server.jobs.report import codec_name, manifest_path
+from media_server.jobs.report import codec_name, download_path, manifest_path
 from media_server.state.base import TrackSummary
 from pipeline.ladder import RUNGS
 
@@ -91,6 +91,17 @@ class TrackRendition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackDownload:
+    """The track as one file; `bitrate` in bit/s, null for a lossless one."""
+
+    format: str
+    bitrate: int | None
+    sample_rate: int
+    bytes: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
     """A track as its listeners see it.
 
@@ -105,6 +116,7 @@ class Track:
     duration_seconds: float
     loudness: TrackLoudness
     renditions: tuple[TrackRendition, ...]
+    downloads: tuple[TrackDownload, ...]
     stream_manifest_url: str
     manifest_urls: Mapping[str, str]
     waveform_url: str | None
@@ -159,6 +171,16 @@ def in_detail(asset: Asset) -> Track:
                 channels=rendition.channels,
             )
             for rendition in asset.renditions
+        ),
+        downloads=tuple(
+            TrackDownload(
+                format=download.format,
+                bitrate=download.bitrate_bps,
+                sample_rate=download.rate_hz,
+                bytes=download.file.bytes,
+                url=download_path(asset.track_id, download),
+            )
+            for download in asset.downloads
         ),
         stream_manifest_url=manifest_path(asset),
         manifest_urls=_manifest_urls(asset),

@@ -9,7 +9,8 @@ from typing import Any
 import av
 import pytest
 
-from hls.asset import Asset
+from hls.asset import Asset, AssetDownload, StoredFile
+from media_server.storage.assets import download_key
 
 
 async def stored(server: Any, asset: Asset, name: str) -> bytes:
@@ -104,6 +105,96 @@ async def test_a_head_reads_no_segment(server: Any) -> None:
     assert answer.status_code == 200
     assert server.services.cache.misses == 0
     assert answer.headers["content-length"] == str(len(await stored(server, asset, "192k")))
+
+
+MP3 = bytes(range(256)) * 4097
+"""Longer than what is read from the storage at once."""
+
+
+async def with_files(server: Any) -> Asset:
+    """A track with MP3s at two bit rates, one of them at two rates, and a FLAC."""
+    asset = await server.publish()
+    downloads = []
+    for name, bitrate_bps, rate_hz, data in (
+        ("mp3-128", 128_000, 48_000, b"low"),
+        ("mp3-320-44100", 320_000, 44_100, b"cd"),
+        ("mp3-320", 320_000, 48_000, MP3),
+        ("flac", None, 96_000, b"fLaC"),
+    ):
+        fmt = name.split("-")[0]
+        file = StoredFile(name=f"{name}-01234567.{fmt}", bytes=len(data), sha256="", media_type="")
+        key = download_key(asset.track_id, asset.version, file.name)
+        await server.services.storage.put(key, data, media_type="")
+        downloads.append(
+            AssetDownload(
+                name=name, format=fmt, bitrate_bps=bitrate_bps, rate_hz=rate_hz, channels=2, file=file
+            )
+        )
+    return await server.publish(asset, downloads=tuple(downloads))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", MP3),
+        ("?bitrate=128", b"low"),
+        ("?bitrate=320", MP3),
+        ("?bitrate=320&rate=44100", b"cd"),
+        ("?rate=44100", b"cd"),
+    ],
+)
+async def test_a_file_is_the_best_of_what_is_asked_for(server: Any, query: str, expected: bytes) -> None:
+    asset = await with_files(server)
+    answer = await server.ask(f"/tracks/{asset.track_id}/audio.mp3{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mpeg")
+    assert answer.content == expected
+    assert answer.headers["content-disposition"].startswith('attachment; filename="Ann - Uberfahrt.mp3"')
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "allowed"),
+    [
+        ("audio.mp3?bitrate=192", "bitrate_not_allowed", "128, 320"),
+        ("audio.mp3?bitrate=128&rate=44100", "rate_not_allowed", "48000"),
+        ("audio.mp3?rate=cd", "rate_not_allowed", "48000, 44100"),
+        ("audio.flac?bitrate=900", "bitrate_not_allowed", "lossless"),
+    ],
+)
+async def test_what_there_is_not_is_refused_with_what_there_is(
+    server: Any, path: str, code: str, allowed: str
+) -> None:
+    asset = await with_files(server)
+    answer = await server.ask(f"/tracks/{asset.track_id}/{path}")
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert answer.json()["detail"].endswith(f"which are {allowed}")
+
+
+async def test_a_format_that_was_not_made_is_not_found(server: Any) -> None:
+    asset = await with_files(server)
+    for fmt in ("ogg", "opus"):
+        answer = await server.ask(f"/tracks/{asset.track_id}/audio.{fmt}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "rendition_not_found")
+
+
+async def test_a_range_of_a_file_is_read_from_the_storage_and_no_more(server: Any) -> None:
+    """RFC 9110 14.2; also over what is read at once, and not through the cache of segments."""
+    asset = await with_files(server)
+    path = f"/tracks/{asset.track_id}/audio.mp3"
+    for first, last in ((0, 0), (700_000, 900_000), (len(MP3) - 5, len(MP3) - 1)):
+        answer = await server.ask(path, headers={"Range": f"bytes={first}-{last}"})
+        assert (answer.status_code, answer.content) == (206, MP3[first : last + 1])
+        assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(MP3)}"
+    assert server.services.cache.misses == 0
+    tag = answer.headers["etag"]
+    assert (await server.ask(path, headers={"If-None-Match": tag})).status_code == 304
+
+
+async def test_a_track_tells_its_files_and_where_they_are(server: Any) -> None:
+    asset = await with_files(server)
+    told = (await server.ask(f"/tracks/{asset.track_id}")).json()["downloads"]
+    assert [one["format"] for one in told] == ["mp3", "mp3", "mp3", "flac"]
+    sizes = [int((await server.ask(one["url"], "HEAD")).headers["content-length"]) for one in told]
+    assert sizes == [one["bytes"] for one in told] == [3, 2, len(MP3), 4]
 
 
 async def test_a_private_track_is_for_those_who_may_hear_it(start: Callable[..., Any]) -> None:

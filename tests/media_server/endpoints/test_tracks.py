@@ -76,6 +76,7 @@ async def test_a_track_by_itself(server: Any) -> None:
             {"name": "128k", "bitrate": 128000, **rendition},
             {"name": "192k", "bitrate": 192000, **rendition},
         ],
+        "downloads": [],
         "stream_manifest_url": f"/hls/{asset.track_id}/master.m3u8",
         "manifest_urls": {
             "aac": f"/hls/{asset.track_id}/master.m3u8",
