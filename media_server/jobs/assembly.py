@@ -30,8 +30,8 @@ from media_server.jobs.events import (
     Drawn,
     Event,
     FileMade,
-    Finished,
     Initialised,
+    LadderMade,
     Planned,
     Probed,
     Remeasured,
@@ -82,7 +82,7 @@ class Identity:
 
 
 class Assembly:
-    """Take events in order with `take`; after `Finished`, `asset` is the whole."""
+    """Take events in order with `take`; after `LadderMade`, `asset` is the whole."""
 
     def __init__(self, request: JobRequest, identity: Identity) -> None:
         self._request = request
@@ -94,7 +94,7 @@ class Assembly:
         self._downloads: list[AssetDownload] = []
         self._measured: dict[str, CodedLoudness] = {}
         self._dropped: list[str] = []
-        self._finished: Finished | None = None
+        self._made: LadderMade | None = None
 
     @property
     def track_id(self) -> str:
@@ -141,8 +141,8 @@ class Assembly:
                 self._measured[event.rendition] = CodedLoudness(
                     integrated_lufs=event.integrated_lufs, true_peak_dbtp=event.true_peak_dbtp
                 )
-            case Finished():
-                self._finished = event
+            case LadderMade():
+                self._made = event
             case Drawn():
                 return [self._drawing(event, payload)]
             case Initialised():
@@ -208,14 +208,14 @@ class Assembly:
 
     @property
     def asset(self) -> Asset:
-        """The whole, complete.
+        """The whole, complete; with the files beside the ladder that are there by now.
 
         Raises:
-            Unavailable: `child_protocol`, before `Finished`, or a rendition is not as long as planned.
+            Unavailable: `child_protocol`, before `LadderMade`, or a rendition is not as long as planned.
         """
         plan, request, identity = self._plan, self._request, self._identity
-        if self._finished is None or not self._rungs:
-            raise Unavailable("child_protocol", "the job's process has not finished")
+        if self._made is None or not self._rungs:
+            raise Unavailable("child_protocol", "the job's process has not made the ladder")
         tags = self.probed.tags
         return Asset(
             track_id=request.track_id,
@@ -252,7 +252,7 @@ class Assembly:
             renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
             waveform=self._drawn.get("waveform"),
             cover=self._drawn.get("cover"),
-            warnings=(*identity.warnings, *self._finished.warnings),
+            warnings=(*identity.warnings, *self._made.warnings),
             segment_format=SegmentFormat(request.options.segment_format),
             downloads=tuple(self._downloads),
             source=self._source,

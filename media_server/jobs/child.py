@@ -15,6 +15,7 @@ from media_server.jobs import cage
 from media_server.jobs.events import (
     Drawn,
     Finished,
+    LadderMade,
     Message,
     Planned,
     Probed,
@@ -121,8 +122,9 @@ def produce(order: Order) -> Iterator[Message]:
         tags=clean_tags(order.tags, info.tags, {"title": order.source_title or ""}),
         cover=cover,
     )
+    yield LadderMade(warnings=(*warnings, *(("loudness_missed",) if missed else ()))), b""
     yield from _make_files(source, outputs)
-    yield Finished(warnings=(*warnings, *(("loudness_missed",) if missed else ()))), b""
+    yield Finished(), b""
 
 
 def produce_file(order: FileOrder) -> Iterator[Message]:

@@ -129,11 +129,17 @@ class Remeasured(_Event):
     true_peak_dbtp: float | None
 
 
+class LadderMade(_Event):
+    """Every rendition is whole and measured: the track can be heard. `warnings` are the job's."""
+
+    event: Literal["ladder"] = "ladder"
+    warnings: tuple[str, ...] = ()
+
+
 class Finished(_Event):
-    """All is said; `warnings` are those of the whole job."""
+    """All is said."""
 
     event: Literal["finished"] = "finished"
-    warnings: tuple[str, ...] = ()
 
 
 class Failed(_Event):
@@ -157,6 +163,7 @@ Event = (
     | SegmentMade
     | Drawn
     | Remeasured
+    | LadderMade
     | PieceMade
     | FileMade
     | Finished

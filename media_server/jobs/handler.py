@@ -31,12 +31,12 @@ from media_server.jobs.fetch import Fetched, fetch
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
-from media_server.jobs.publish import drop, live_asset, must_be_newer, point_to, store_event, summary_of
-from media_server.jobs.runner import run
+from media_server.jobs.production import Production
+from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of
 from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
 from media_server.jobs.tombstone import DELETED, must_not_be_deleted
-from media_server.jobs.watched import Watched, place_of
+from media_server.jobs.watched import Watched
 from media_server.metrics import Metrics
 from media_server.settings import Settings
 from media_server.state.base import State
@@ -158,7 +158,8 @@ class Handler:
         options = request.options.spelt_out(self._settings.profiles)
         live = await live_asset(self._storage, request.track_id)
         if live is not None and live.job_id == delivery.job_id:
-            # an earlier attempt got this far, though perhaps not into the list of tracks
+            # an earlier attempt got this far, though perhaps not into the list of tracks, or to its files
+            await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
             return live
         must_be_newer((request.source_version or 0, submission.accepted_at, delivery.job_id), live)
@@ -178,31 +179,17 @@ class Handler:
                 warnings=warnings,
             ),
         )
-        downloads = Downloads(folder, self._settings.max_source_bytes)
-        await self._transcode(assembly, downloads, self._order(submission, options, fetched), watched)
-        await watched.reach(Stage.PUBLISH, 0.0)
-        if not await delivery.extend():
-            raise LeaseLost
-        asset = await point_to(self._storage, self._state, assembly.asset)
-        self._published(request.track_id)
-        await drop(self._storage, assembly)
-        return asset
-
-    async def _transcode(
-        self, assembly: Assembly, downloads: Downloads, order: Order, watched: Watched
-    ) -> None:
-        began, stage = time.monotonic(), Stage.PROBE
-        await watched.reach(stage, 0.0)
-        async with run(order) as events:
-            async for event, payload in events:
-                await store_event(self._storage, assembly, downloads, event, payload)
-                now_in, fraction = place_of(event, stage)
-                if now_in is not stage:
-                    self._metrics.stage_ended(stage.value, time.monotonic() - began)
-                    began = time.monotonic()
-                stage = now_in
-                await watched.reach(stage, fraction)
-        self._metrics.stage_ended(stage.value, time.monotonic() - began)
+        production = Production(
+            assembly=assembly,
+            downloads=Downloads(folder, self._settings.max_source_bytes),
+            delivery=delivery,
+            watched=watched,
+            storage=self._storage,
+            state=self._state,
+            metrics=self._metrics,
+            published=self._published,
+        )
+        return await production.make(self._order(submission, options, fetched))
 
     def _order(self, submission: Submission, options: Options, fetched: Fetched) -> Order:
         return Order(

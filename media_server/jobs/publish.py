@@ -6,11 +6,12 @@ Nothing that a listener can see ever names an object that is not stored (reliabi
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import m3u8
 
-from hls.asset import Asset
+from hls.asset import Asset, AssetDownload
 from hls.segment_format import SegmentFormat
 from hls.stored import StoredFile
 from media_server.errors import Conflict, NotFound, Unavailable
@@ -21,7 +22,7 @@ from media_server.jobs.events import Event, FileMade, PieceMade
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.tombstone import must_not_be_deleted
 from media_server.state.base import State, TrackSummary
-from media_server.storage.assets import asset_key, download_key, version_prefix
+from media_server.storage.assets import asset_key, download_key, downloads_prefix, version_prefix
 from media_server.storage.base import Storage
 
 NEVER_CHANGES = "max-age=31536000, immutable"
@@ -115,6 +116,36 @@ async def point_to(storage: Storage, state: State, asset: Asset) -> Asset:
         asset = applied(await load(storage, asset.track_id), asset)
         await put_pointer(storage, state, asset)
     return asset
+
+
+async def list_downloads(
+    storage: Storage, state: State, asset: Asset, downloads: tuple[AssetDownload, ...], *warnings: str
+) -> Asset:
+    """List the files that were made after the version went live; the version as it is now.
+
+    Nothing changes where another upload was published meanwhile.
+
+    Raises:
+        Conflict: `deleted`.
+        Unavailable: `pointer_busy`.
+    """
+    async with pointer_held(state, asset.track_id):
+        await must_not_be_deleted(storage, asset.track_id, asset.user_id, asset.order)
+        live = await live_asset(storage, asset.track_id)
+        if live is None or live.job_id != asset.job_id:
+            return asset
+        live = replace(live, downloads=downloads, warnings=(*live.warnings, *warnings))
+        await put_pointer(storage, state, live)
+    return live
+
+
+async def drop_unlisted(storage: Storage, asset: Asset) -> None:
+    """Remove whole files that an attempt stored and did not come to list: who asks for one has it made."""
+    folder = downloads_prefix(asset.track_id, asset.version)
+    listed = {folder + download.file.name for download in asset.downloads}
+    for key in await storage.list(folder):
+        if key not in listed:
+            await storage.delete(key)
 
 
 async def put_pointer(storage: Storage, state: State, asset: Asset) -> None:

@@ -42,9 +42,14 @@ def version_prefix(track_id: str, version: str) -> str:
     return f"{track_prefix(track_id)}{version}/"
 
 
+def downloads_prefix(track_id: str, version: str) -> str:
+    """The folder of a version's whole files."""
+    return f"{version_prefix(track_id, version)}downloads/"
+
+
 def download_key(track_id: str, version: str, name: str) -> str:
     """A version as one file."""
-    return f"{version_prefix(track_id, version)}downloads/{name}"
+    return downloads_prefix(track_id, version) + name
 
 
 def upload_key(name: str) -> str:

@@ -238,4 +238,5 @@ def assert_stored_is_named(data_dir: Path, track_id: str) -> None:
         for rung in asset["renditions"]
         for file in (rung["init"], *rung["segments"])
     }
+    named |= {f"downloads/{download['file']['name']}" for download in asset["downloads"]}
     assert files_below(folder) == {"asset.json"} | {f"{asset['version']}/{name}" for name in named}

@@ -73,7 +73,7 @@ MOMENTS = (
     Moment(name="probe", change=stage("probe")),
     Moment(name="analyze", change=stage("analyze")),
     Moment(name="encode", change=stage("encode")),
-    Moment(name="publish", change=stage("publish")),
+    Moment(name="publish", change=stage("publish"), playable=True),
     Moment(name="listed", change="INSERT ON tracks", playable=True),
     Moment(name="completed", change=stage("done"), playable=True),
     Moment(name="acknowledged", change=ACKNOWLEDGED, playable=True),

@@ -14,8 +14,8 @@ from media_server.jobs.downloads import LocalFile
 from media_server.jobs.events import (
     Drawn,
     FileMade,
-    Finished,
     Initialised,
+    LadderMade,
     Planned,
     Probed,
     Remeasured,
@@ -71,7 +71,7 @@ def finished(parts: Assembly, tags: dict[str, str] | None = None) -> list[str]:
         (Drawn(what="waveform", media_type="application/octet-stream"), b"wave"),
         (INIT, b"init"),
         (SegmentMade(rendition="128k", number=0, pts=0, duration=6_024), b"seg0"),
-        (Finished(warnings=("damaged",)), b""),
+        (LadderMade(warnings=("damaged",)), b""),
     ]
     return [file.path for event, payload in events for file in parts.take(event, payload)]
 
@@ -176,7 +176,7 @@ def test_a_rendition_of_another_length_than_the_plan_is_refused() -> None:
         (plan(), b""),
         (INIT, b"init"),
         (SegmentMade(rendition="128k", number=0, pts=0, duration=6_023), b"seg0"),
-        (Finished(), b""),
+        (LadderMade(), b""),
     ]:
         parts.take(event, payload)
     with pytest.raises(Unavailable, match="4999 samples"):
@@ -194,7 +194,7 @@ def test_renditions_stand_in_the_order_of_the_ladder_whatever_came_first() -> No
         *(opus, INIT.model_copy(update={"rendition": "320k"}), INIT),
         *(low, low.model_copy(update={"rendition": "320k"})),
         SegmentMade(rendition="opus-128", number=0, pts=0, duration=5_312),
-        Finished(),
+        LadderMade(),
     ):
         parts.take(event, b"x")
     assert [rendition.name for rendition in parts.asset.renditions] == ["128k", "320k", "opus-128"]
@@ -214,7 +214,7 @@ def test_a_lossless_rendition_is_as_long_at_its_own_rate_and_has_the_bit_rate_th
     parts.take(plan(), b"")
     parts.take(INIT.model_copy(update=about), b"init")
     parts.take(SegmentMade(rendition="lossless", number=0, pts=0, duration=9_999), b"s" * 3_000)
-    parts.take(Finished(), b"")
+    parts.take(LadderMade(), b"")
     (rendition,) = parts.asset.renditions
     assert (rendition.rate_hz, rendition.codec) == (96_000, "fLaC")
     assert rendition.bitrate_bps == -(-8 * 3_000 * 96_000 // 9_999)
@@ -233,7 +233,7 @@ def test_a_lossless_rendition_of_another_length_is_refused() -> None:
     parts.take(plan(), b"")
     parts.take(INIT.model_copy(update=about), b"init")
     parts.take(SegmentMade(rendition="lossless", number=0, pts=0, duration=10_002), b"s")
-    parts.take(Finished(), b"")
+    parts.take(LadderMade(), b"")
     with pytest.raises(Unavailable, match="lossless has 10002 samples at 96000 Hz"):
         _ = parts.asset
 

@@ -11,6 +11,7 @@ from media_server.jobs.events import (
     Drawn,
     Failed,
     Finished,
+    LadderMade,
     Planned,
     Progress,
     SegmentMade,
@@ -32,7 +33,7 @@ PLAN = Planned(
 
 @pytest.mark.parametrize(
     "event",
-    [PLAN, Progress(stage="encode", fraction=0.5), Finished(warnings=("truncated",)),
+    [PLAN, Progress(stage="encode", fraction=0.5), LadderMade(warnings=("truncated",)), Finished(),
      SegmentMade(rendition="128k", number=3, pts=7, duration=9), Drawn(what="cover", media_type="a/b")],
 )  # fmt: skip
 @pytest.mark.parametrize("payload", [b"", b"\n", b"\x00\xff\n\n{}"])

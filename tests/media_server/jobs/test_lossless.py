@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hls.packets import read_packets
 from media_server.jobs import cage
 from media_server.jobs.child import Order, produce
-from media_server.jobs.events import Finished, Initialised, Planned, Progress, SegmentMade
+from media_server.jobs.events import Initialised, LadderMade, Planned, Progress, SegmentMade
 from pipeline.encode import Encoder
 from pipeline.errors import Unsupported
 from pipeline.ladder import Codec, Rendition
@@ -89,7 +89,7 @@ def made(path: Path, *ladder: str) -> Made:
     inits = [(event, data) for event, data in story if isinstance(event, Initialised)]
     segments = [(event, data) for event, data in story if isinstance(event, SegmentMade)]
     (plan,) = [event for event, _ in story if isinstance(event, Planned)]
-    (finished,) = [event for event, _ in story if isinstance(event, Finished)]
+    (finished,) = [event for event, _ in story if isinstance(event, LadderMade)]
     return Made(
         inits={event.rendition: event for event, _ in inits},
         files={

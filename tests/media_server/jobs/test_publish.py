@@ -11,9 +11,19 @@ from hls.asset import Asset
 from media_server.errors import Conflict, Unavailable
 from media_server.jobs.handler import Handler
 from media_server.jobs.job import JobRequest, now_rfc3339
-from media_server.jobs.publish import check_playlists, live_asset, must_be_newer, order_of, point_to
+from media_server.jobs.publish import (
+    check_playlists,
+    drop_unlisted,
+    list_downloads,
+    live_asset,
+    must_be_newer,
+    order_of,
+    point_to,
+)
 from media_server.jobs.submission import Submission
+from media_server.jobs.tombstone import bury_track
 from media_server.metrics import Metrics
+from media_server.storage.assets import download_key
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
 
@@ -104,6 +114,29 @@ async def test_objects_in_a_bucket_say_what_they_are_and_what_caches_may_do(
     }
     assert {head["CacheControl"] for head in heads.values()} == {f"{shared}, max-age=31536000, immutable"}
     assert all(key.startswith(f"{published.version}/") for key in heads)
+
+
+async def test_files_are_listed_only_where_the_version_is_live_still(embedded) -> None:
+    """A newer upload, or a deletion, came while they were made."""
+    older = await embedded.publish()
+    newer = await embedded.publish(job_id="33333333-3333-4333-8333-333333333333", order="2026-02-01")
+    assert await list_downloads(embedded.storage, embedded.state, older, (), "late") == older
+    assert await live_asset(embedded.storage, TRACK) == newer
+    listed = await list_downloads(embedded.storage, embedded.state, newer, (), "late")
+    assert listed == await live_asset(embedded.storage, TRACK) == replace(newer, warnings=("late",))
+    await bury_track(embedded.storage, TRACK, now_rfc3339())
+    with pytest.raises(Conflict, match="deleted"):
+        await list_downloads(embedded.storage, embedded.state, newer, ())
+
+
+async def test_a_file_that_was_stored_and_not_listed_goes(embedded) -> None:
+    """I4: an attempt that died in between leaves no orphan."""
+    asset = await embedded.publish()
+    orphan = download_key(TRACK, asset.version, "mp3-320-abababab.mp3")
+    await embedded.storage.put(orphan, b"x", media_type="audio/mpeg")
+    before = await embedded.storage.list("tracks/")
+    await drop_unlisted(embedded.storage, asset)
+    assert {*before} - {*await embedded.storage.list("tracks/")} == {orphan}
 
 
 async def test_the_list_shows_what_is_live(embedded, asset: Asset) -> None:

@@ -1,0 +1,109 @@
+"""One version of a track in the making: what the child says is stored, and goes live when it can be heard.
+
+Owns: the moment of publication. Listeners wait for the ladder alone; whole files of the track are made after
+it and listed when they are there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from hls.asset import Asset
+from media_server.broker.base import Delivery
+from media_server.errors import MediaError
+from media_server.jobs.assembly import Assembly
+from media_server.jobs.child import Order
+from media_server.jobs.downloads import Downloads
+from media_server.jobs.events import LadderMade
+from media_server.jobs.job import Stage
+from media_server.jobs.lease import LeaseLost
+from media_server.jobs.publish import drop, list_downloads, point_to, store_event
+from media_server.jobs.runner import run
+from media_server.jobs.watched import Watched, place_of
+from media_server.metrics import Metrics
+from media_server.state.base import State
+from media_server.storage.base import Storage
+
+log = structlog.get_logger()
+
+
+class Production:
+    """One attempt; `published` is told the track's id when a version of it has gone live."""
+
+    def __init__(
+        self,
+        *,
+        assembly: Assembly,
+        downloads: Downloads,
+        delivery: Delivery,
+        watched: Watched,
+        storage: Storage,
+        state: State,
+        metrics: Metrics,
+        published: Callable[[str], None],
+    ) -> None:
+        self._assembly = assembly
+        self._downloads = downloads
+        self._delivery = delivery
+        self._watched = watched
+        self._storage = storage
+        self._state = state
+        self._metrics = metrics
+        self._published = published
+        self._live: Asset | None = None
+
+    async def make(self, order: Order) -> Asset:
+        """Run the child; the version as it is live.
+
+        Once the ladder is, no fault of the files after it takes it back: what there is of them is listed.
+
+        Raises:
+            MediaError, DecoderCrash, Unavailable: as `runner.run`.
+            LeaseLost: another worker has the job.
+            Conflict: as `publish.point_to`.
+        """
+        try:
+            await self._follow(order)
+        except MediaError as error:
+            if self._live is None:
+                raise
+            log.warning("job.outputs_failed", code=error.code, reason=error.message)
+            return await self._list("output_left_out")
+        await self._watched.reach(Stage.PUBLISH, 0.0)
+        return await self._list() if self._live is not None else await self._publish()
+
+    async def _follow(self, order: Order) -> None:
+        began, stage = time.monotonic(), Stage.PROBE
+        await self._watched.reach(stage, 0.0)
+        async with run(order) as events:
+            async for event, payload in events:
+                await store_event(self._storage, self._assembly, self._downloads, event, payload)
+                if isinstance(event, LadderMade) and order.outputs:
+                    self._live = await self._publish()
+                now_in, fraction = place_of(event, stage)
+                if now_in is not stage:
+                    self._metrics.stage_ended(stage.value, time.monotonic() - began)
+                    began = time.monotonic()
+                stage = now_in
+                await self._watched.reach(stage, fraction)
+        self._metrics.stage_ended(stage.value, time.monotonic() - began)
+
+    async def _publish(self) -> Asset:
+        if not await self._delivery.extend():
+            raise LeaseLost
+        asset = await point_to(self._storage, self._state, self._assembly.asset)
+        self._published(asset.track_id)
+        await drop(self._storage, self._assembly)
+        return asset
+
+    async def _list(self, *warnings: str) -> Asset:
+        assert self._live is not None
+        made = self._assembly.asset.downloads
+        if not (made or warnings):
+            return self._live
+        asset = await list_downloads(self._storage, self._state, self._live, made, *warnings)
+        self._published(asset.track_id)
+        return asset
