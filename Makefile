@@ -6,7 +6,7 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 # More than cores: many tests wait for a song to be played.
-WORKERS ?= 4
+WORKERS ?= 5
 ARGS    ?=
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3.12 run` picks another.

@@ -32,7 +32,7 @@ def track_id(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     return found
 
 
-@pytest.mark.parametrize("transport", ["hls", "websocket", "webrtc"])
+@pytest.mark.parametrize("transport", [pytest.param("hls", marks=pytest.mark.slow), "websocket", "webrtc"])
 def test_each_side_is_heard_on_its_side(visit: Visit, server: Server, track_id: str, transport: str) -> None:
     """440 Hz on the left, 880 Hz on the right, and neither on the other, from the start and on."""
     visit.page.goto(f"{server.url}/#track={track_id}")

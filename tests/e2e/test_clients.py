@@ -226,12 +226,14 @@ def browsers(idle_browsers: Browsers, masters: dict[str, str], request: pytest.F
     return idle_browsers
 
 
-# stereo in each player on every run; what differs from it in little goes with the slow ones
+ON_EVERY_RUN = {("hlsjs", "stereo"), ("native", "stereo"), ("hlsjs", "lossless")}
+"""What differs from these in little goes with the slow ones."""
+
 PLAYS = [
     pytest.param(
         player,
         track,
-        marks=[pytest.mark.slow] * ("mono" in track or (player, track) == ("native", "lossless")),
+        marks=[pytest.mark.slow] * ((player, track) not in ON_EVERY_RUN),
     )
     for track in CHANNELS
     if track != "stereo-ts"

@@ -275,6 +275,7 @@ def test_a_companion_that_is_down_is_told_when_it_is_up_again(
 # --- more processes, and none -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_empties_the_queue_that_a_server_left(
     start_server: StartServer, companion: Companion, short: Path
 ) -> None:

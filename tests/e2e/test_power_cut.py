@@ -92,8 +92,8 @@ MOMENTS = (
     ),
 )
 
-ON_EVERY_RUN = {"accepted", "encode", "listed", "acknowledged", "callback-answered"}
-"""One of each kind; the others go with the slow tests."""
+ON_EVERY_RUN = {"accepted", "encode", "acknowledged"}
+"""Before, in and after the work; the others go with the slow tests."""
 
 
 class Life:

@@ -83,6 +83,7 @@ def test_a_third_websocket_is_refused_by_http(start_server: StartServer) -> None
     assert 1 <= int(refused.value.response.headers["Retry-After"]) <= 6
 
 
+@pytest.mark.slow
 def test_players_of_one_address_are_never_refused(start_server: StartServer, tmp_path: Path) -> None:
     """contract: no honest player is hit, also not where many fetch whole tracks, or guests ask too much."""
     server = start_server(**DEFAULTS)

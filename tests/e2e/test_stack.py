@@ -78,6 +78,7 @@ def uploaded(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found
 
 
+@pytest.mark.slow
 def test_uploads_end_once_and_are_what_embedded_mode_makes(
     stack: Stack, start_server: StartServer, uploaded: dict[str, Path]
 ) -> None:

@@ -178,7 +178,7 @@ def must_be_as_planned(story: list[tuple[object, bytes]]) -> None:
         assert measured.true_peak_dbtp <= -1.0
 
 
-@pytest.mark.parametrize("name", ["pydub/bach.ogg", "librosa/test_audio.ogg", "pydub/test2.mp3"])
+@pytest.mark.parametrize("name", ["pydub/bach.ogg", "pydub/test2.mp3"])
 @pytest.mark.parametrize("mode", ["track", "limit"])
 def test_music_comes_out_as_it_was_planned(corpus_dir: Path, name: str, mode: str) -> None:
     """Judged twice: by what the job measured, and by pyloudnorm over what a player decodes (0.25 LU)."""
