@@ -38,9 +38,6 @@ CODECS = frozenset(
 ENCRYPTED = frozenset({"drms", "enca"})
 """Sample entries of FairPlay and of ISO 14496-12 8.12; FFmpeg decodes the noise they are without a key."""
 
-HEADROOM_BYTES = 1 << 20
-"""Where there is no room for so much more, a failure says nothing of the file."""
-
 ALAC_COOKIE_BYTES = 36
 """An atom's header of 12 bytes, then ALACSpecificConfig: frame length in 4, version in 1, bits in 1."""
 
@@ -60,25 +57,11 @@ def open_source(path: Path) -> Iterator[InputContainer]:
     try:
         container = av.open(str(path), format=demuxer, options=options, metadata_errors="surrogateescape")
     except MemoryError:
-        raise _too_much() from None
+        raise LimitExceeded("limit_memory", "the file asks for more memory than a job may use") from None
     except Exception as error:  # PyAV maps FFmpeg's codes to many builtin classes; here all mean the input
-        if not _has_memory():  # then FFmpeg may call a file invalid that it had no room to read
-            raise _too_much() from None
         raise Malformed("corrupt", _why_unreadable(path, demuxer, error)) from error
     with container:
         yield container
-
-
-def _too_much() -> LimitExceeded:
-    return LimitExceeded("limit_memory", "the file asks for more memory than a job may use")
-
-
-def _has_memory() -> bool:
-    try:
-        bytearray(HEADROOM_BYTES)
-    except MemoryError:
-        return False
-    return True
 
 
 def probe(path: Path) -> MediaInfo:

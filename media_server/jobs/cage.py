@@ -28,6 +28,9 @@ except (ImportError, OSError, RuntimeError):  # no libseccomp on this machine; `
 PROBE_CPU_S = 5
 """A megabyte of tags can keep a demuxer busy for half a minute; an honest file opens in milliseconds."""
 
+HEADROOM_BYTES = 64 << 20
+"""More than the allocator keeps for itself, so that the kernel is asked."""
+
 BASE_CPU_S = 30
 CPU_PER_AUDIO_SECOND = 0.25
 """CPU allowed for each second of the longest audio, all renditions together; the need is under a fifth."""
@@ -68,6 +71,19 @@ def enter(source: Path, memory_bytes: int) -> None:
     # of memory, because a thread that finds none to start with is waited for in vain
     follow_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def has_room() -> bool:
+    """Whether there is memory left.
+
+    Where there is none, a failure says nothing of the file: FFmpeg calls one invalid, or finds no audio in
+    it, also because an allocation of its own failed.
+    """
+    try:
+        bytearray(HEADROOM_BYTES)
+    except MemoryError:
+        return False
+    return True
 
 
 def follow_parent() -> None:

@@ -74,13 +74,16 @@ def main(order: Order | FileOrder, connection: Connection) -> None:
         for event, payload in produce(order) if isinstance(order, Order) else produce_file(order):
             connection.send_bytes(pack(event, payload))
     except MediaError as error:
-        connection.send_bytes(pack(failed(error)))
+        connection.send_bytes(pack(failed(error if cage.has_room() else _too_much(order))))
     except MemoryError:
-        limits = {"JOB_MEMORY_BYTES": float(order.memory_bytes)}
-        too_much = LimitExceeded("limit_memory", "the file needs more memory than a job may use", limits)
-        connection.send_bytes(pack(failed(too_much)))
+        connection.send_bytes(pack(failed(_too_much(order))))
     finally:
         connection.close()
+
+
+def _too_much(order: Order | FileOrder) -> LimitExceeded:
+    limits = {"JOB_MEMORY_BYTES": float(order.memory_bytes)}
+    return LimitExceeded("limit_memory", "the file needs more memory than a job may use", limits)
 
 
 def produce(order: Order) -> Iterator[Message]:

@@ -100,7 +100,11 @@ def run(*command: str | Path, **env: str | Path) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize(
-    "track", [pytest.param(name, marks=[pytest.mark.slow] * (name == "lossless")) for name in CHANNELS]
+    "track",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name == "lossless" or "mono" in name))
+        for name in CHANNELS
+    ],
 )
 def test_hlscheck_finds_no_fault(clients_dir: Path, masters: dict[str, str], track: str) -> None:
     """RFC 8216bis and Apple's authoring rules, measured over HTTP."""

@@ -65,7 +65,9 @@ def working(server: Server, path: Path) -> str:
 # --- signals ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    "times", [pytest.param(1, id="once"), pytest.param(2, id="twice", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_the_server_at_once_and_gives_the_job_back(
     start_server: StartServer, long: Path, times: int
 ) -> None:
@@ -253,6 +255,7 @@ def test_a_companion_in_trouble_is_told_again_until_it_has_it(
     assert telling.job(refused)["status"] == "completed", "the track plays, whatever the companion says"
 
 
+@pytest.mark.slow
 def test_a_companion_that_is_down_is_told_when_it_is_up_again(
     telling: Server, companion: Companion, short: Path
 ) -> None:

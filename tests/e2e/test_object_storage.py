@@ -81,6 +81,7 @@ def test_a_source_in_a_bucket_becomes_a_track(s3: PrivateS3, server: Server, son
     assert server.client.get(f"{JOBS}/{job['job_id']}", headers=server.internal).is_success
 
 
+@pytest.mark.slow
 def test_a_storage_that_goes_and_comes_back_takes_the_server_along(
     s3: PrivateS3, server: Server, song: Path
 ) -> None:

@@ -251,6 +251,7 @@ def test_an_encoder_ends_with_its_server(life: Life, tmp_path: Path) -> None:
     assert_stored_is_named(server.data_dir, track_id)
 
 
+@pytest.mark.slow
 def test_half_a_copy_of_a_source_is_swept(life: Life) -> None:
     """F1, mid-download."""
     server, track_id = life.server, str(uuid.uuid4())

@@ -109,6 +109,7 @@ def test_a_decoder_that_aborts_dies_of_it(source: Path) -> None:
 
 
 @linux_only
+@pytest.mark.slow
 def test_a_probe_that_spins_is_ended_by_the_kernel(source: Path) -> None:
     """Fact 1: 24 s of CPU in one open; the probe has 5."""
     done = caged(source, "while True: pass")
@@ -151,3 +152,17 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
 
 def test_the_start_up_log_names_what_confines() -> None:
     assert set(confinement().split("+")) <= {"landlock", "seccomp", "rlimits"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS binds on Linux")
+def test_a_process_without_memory_has_no_room() -> None:
+    """Then no file is called corrupt: FFmpeg may have had no room to read it."""
+    program = """
+import resource
+from media_server.jobs import cage
+before = cage.has_room()
+resource.setrlimit(resource.RLIMIT_AS, (1 << 26, 1 << 26))
+print(before, cage.has_room())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["True", "False"], "")
