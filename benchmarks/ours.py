@@ -29,7 +29,7 @@ class Running:
     server: Server
 
     def job(self, song: Path) -> tuple[Cost, float, str]:
-        """Upload over HTTP and ask until the job is completed, every 100 ms.
+        """Upload over HTTP and ask until the job is completed, every 100 ms; its ladder alone is made.
 
         Returns:
             the cost of the server and its children, the gain in dB it applied and where its playlists are.

@@ -111,8 +111,7 @@ def produce(order: Order) -> Iterator[Message]:
         if cover is not None:
             yield Drawn(what="cover", media_type=cover.media_type), cover.data
 
-    share = 1 / (1 + len(outputs))
-    plan, missed = yield from _make_ladder(order, ladder, analysis, opening, share)
+    plan, missed = yield from _make_ladder(order, ladder, analysis, opening)
     source = Source(
         path=order.source,
         max_duration_s=order.max_duration_s,
@@ -162,13 +161,11 @@ def _make_ladder(
     ladder: Ladder,
     analysis: Analysis,
     opening: Callable[[GainPlan], Iterator[Message]],
-    share: float,
 ) -> Generator[Message, None, tuple[GainPlan, bool]]:
     """Every rendition; returns the plan they were made by, and whether one misses it all the same.
 
     Args:
         opening: what is told of a plan before its segments.
-        share: what of the stage's progress the ladder is.
     """
     wanted = plan_gain(
         analysis.loudness,
@@ -179,7 +176,7 @@ def _make_ladder(
     )
     lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
     lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
-    until = share * (LOSSY_SHARE if lossless else 1.0)
+    until = LOSSY_SHARE if lossless else 1.0
     plan = final(wanted, analysis, lossy, lambda: _track_of(order))
 
     def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
@@ -196,7 +193,7 @@ def _make_ladder(
         yield _remeasured(name, measured), b""
     # listeners wait for the others; it has the samples of the source as they are, whatever the plan
     source = iter(Reader(order.source, order.max_duration_s))
-    span = (until if lossy else 0.0, share)
+    span = (until if lossy else 0.0, 1.0)
     yield from make_renditions(source, lossless, Gain(0.0), analysis.duration_s, span)
     return plan, any(misses(plan, each) for each in _held_to_it(lossy, coded))
 
@@ -207,11 +204,11 @@ def _held_to_it(ladder: Ladder, coded: dict[str, CodedLoudness]) -> list[CodedLo
 
 
 def _make_files(source: Source, outputs: tuple[Output, ...]) -> Iterator[Message]:
-    """Whole files, for which nobody waits: after the ladder, each as much of the progress as that."""
+    """Whole files, for which no listener waits: while they are made the track is live."""
     for number, output in enumerate(outputs, start=1):
         cage.allow_cpu(source.max_duration_s)
         yield from make_file(source, output)
-        yield Progress(stage="encode", fraction=(1 + number) / (1 + len(outputs))), b""
+        yield Progress(stage="publish", fraction=number / len(outputs)), b""
 
 
 def _track_of(order: Order) -> Iterator[Block]:

@@ -46,7 +46,7 @@ class Progress(_Event):
     """How far the stage is: 0 to 1."""
 
     event: Literal["progress"] = "progress"
-    stage: Literal["analyze", "encode"]
+    stage: Literal["analyze", "encode", "publish"]
     fraction: float = Field(ge=0, le=1)
 
 

@@ -72,8 +72,7 @@ class Production:
                 raise
             log.warning("job.outputs_failed", code=error.code, reason=error.message)
             return await self._list("output_left_out")
-        await self._watched.reach(Stage.PUBLISH, 0.0)
-        return await self._list() if self._live is not None else await self._publish()
+        return await self._list()
 
     async def _follow(self, order: Order) -> None:
         began, stage = time.monotonic(), Stage.PROBE
@@ -81,7 +80,7 @@ class Production:
         async with run(order) as events:
             async for event, payload in events:
                 await store_event(self._storage, self._assembly, self._downloads, event, payload)
-                if isinstance(event, LadderMade) and order.outputs:
+                if isinstance(event, LadderMade):
                     self._live = await self._publish()
                 now_in, fraction = place_of(event, stage)
                 if now_in is not stage:
@@ -100,10 +99,10 @@ class Production:
         return asset
 
     async def _list(self, *warnings: str) -> Asset:
-        assert self._live is not None
+        live = self._live or await self._publish()  # which refuses what a child left out
         made = self._assembly.asset.downloads
         if not (made or warnings):
-            return self._live
-        asset = await list_downloads(self._storage, self._state, self._live, made, *warnings)
+            return live
+        asset = await list_downloads(self._storage, self._state, live, made, *warnings)
         self._published(asset.track_id)
         return asset

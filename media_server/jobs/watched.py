@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from media_server.broker.base import Delivery
-from media_server.jobs.events import Event, Planned, Probed, Progress
+from media_server.jobs.events import Event, LadderMade, Planned, Probed, Progress
 from media_server.jobs.job import Job, JobState, Stage, now_rfc3339
 from media_server.state.base import State
 
@@ -95,4 +95,6 @@ def place_of(event: Event, stage: Stage) -> tuple[Stage, float | None]:
             return Stage(event.stage), event.fraction
         case Planned():
             return Stage.ENCODE, 0.0
+        case LadderMade():
+            return Stage.PUBLISH, 0.0
     return stage, None

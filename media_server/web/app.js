@@ -100,7 +100,7 @@ async function welcome({ track_id: trackId, title }) {
 async function openForMakers({ max_source_bytes: maxBytes }) {
   const { openWorkshop } = await import("./workshop.js");
   byId("empty-words").textContent = "Drop a song anywhere on this page to hear it in moments. On a first run a short demo appears here by itself.";
-  openWorkshop({ maxBytes, onCompleted: welcome, onOpen: (trackId) => chooseById(trackId, { play: true }) });
+  openWorkshop({ maxBytes, onPlayable: welcome, onOpen: (trackId) => chooseById(trackId, { play: true }) });
 }
 
 async function configure() {

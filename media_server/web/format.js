@@ -79,7 +79,7 @@ const STAGES = {
   probe: "Inspecting",
   analyze: "Measuring",
   encode: "Encoding",
-  publish: "Publishing",
+  publish: "Playable, finishing",
   done: "Finishing",
 };
 

@@ -5,15 +5,18 @@ import { jobState } from "./format.js";
 const SHOWN = 20;
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 
+/** While a job publishes, its track is live; what is still being made are files beside it. */
+const isPlayable = ({ status, stage }) => status === "completed" || (status === "running" && stage === "publish");
+
 export class Jobs {
   /**
-   * @param onCompleted called once with a job that ended well while the page was looking
-   * @param onOpen called with the track id of a finished job that was clicked
+   * @param onPlayable called once with a job whose track went live while the page was looking
+   * @param onOpen called with the track id of such a job, or a finished one, that was clicked
    */
-  constructor(list, { onCompleted, onOpen }) {
+  constructor(list, { onPlayable, onOpen }) {
     this.list = list;
     this.template = document.getElementById("job-template");
-    this.onCompleted = onCompleted;
+    this.onPlayable = onPlayable;
     this.onOpen = onOpen;
     this.known = new Map(); // job id -> {job, item}
     this.opened = Date.now();
@@ -26,9 +29,9 @@ export class Jobs {
     const item = before?.item ?? this.insert(job);
     this.known.set(job.job_id, { job, item });
     this.write(item, job);
-    if (job.status !== "completed" || before?.job.status === "completed") return;
+    if (!isPlayable(job) || (before && isPlayable(before.job))) return;
     // One that was finished before the page was opened is history, not news.
-    if (before || Date.parse(job.finished_at) >= this.opened) this.onCompleted(job);
+    if (before || !job.finished_at || Date.parse(job.finished_at) >= this.opened) this.onPlayable(job);
   }
 
   insert(job) {
@@ -51,7 +54,7 @@ export class Jobs {
     item.dataset.stage = job.stage ?? "";
     const title = item.querySelector(".job-title");
     title.textContent = job.title || "Untitled";
-    title.disabled = job.status !== "completed";
+    title.disabled = !isPlayable(job);
     item.querySelector(".job-state").textContent = jobState(job);
     const progress = item.querySelector("progress");
     progress.hidden = ENDED.has(job.status);

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from media_server.jobs.events import Finished, Planned, Probed, Progress
+from media_server.jobs.events import Finished, LadderMade, Planned, Probed, Progress
 from media_server.jobs.job import Job, JobState, Stage
 from media_server.jobs.watched import ANNOUNCE_EVERY_S, SAVE_EVERY_S, STAGE_SHARE, Watched, place_of
 
@@ -126,4 +126,5 @@ def test_what_a_child_says_is_a_place() -> None:
     assert place_of(probed, Stage.PROBE) == (Stage.ANALYZE, 0.0)
     assert place_of(Progress(stage="encode", fraction=0.25), Stage.ANALYZE) == (Stage.ENCODE, 0.25)
     assert place_of(planned, Stage.ANALYZE) == (Stage.ENCODE, 0.0)
-    assert place_of(Finished(), Stage.ENCODE) == (Stage.ENCODE, None)
+    assert place_of(LadderMade(), Stage.ENCODE) == (Stage.PUBLISH, 0.0)
+    assert place_of(Finished(), Stage.PUBLISH) == (Stage.PUBLISH, None)
