@@ -9,6 +9,7 @@ import pytest
 import signals
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.truepeak import LARGEST_GAIN, OVERSAMPLING, PHASES, TAPS, TruePeakMeter, dbtp
 
@@ -111,13 +112,15 @@ def test_noise_reads_as_ideal_oversampling_has_it(seed: int) -> None:
     seed=st.integers(0, 2**32),
     sizes=st.lists(st.integers(1, 400), min_size=1, max_size=12),
     levels=st.lists(st.sampled_from([0.0, 0.01, 0.4, 0.9, 1.0]), min_size=4, max_size=4),
+    smoothed_over=st.sampled_from([1, 2, 3, 8, 40]),
 )
 def test_blocks_of_any_size_and_skipping_change_nothing(
-    seed: int, sizes: list[int], levels: list[float]
+    seed: int, sizes: list[int], levels: list[float], smoothed_over: int
 ) -> None:
-    """Quiet and loud stretches in any order: to single precision what the filter says over everything."""
+    """Rough and smooth, quiet and loud in any order: to single precision what the filter says of it all."""
     samples = sum(sizes)
-    noise = np.random.default_rng(seed).uniform(-1, 1, (2, samples))
+    noise = np.random.default_rng(seed).uniform(-1, 1, (2, samples + smoothed_over - 1))
+    noise = sliding_window_view(noise, smoothed_over, axis=1).mean(axis=2)
     envelope = np.repeat(levels, -(-samples // len(levels)))[:samples]
     pcm = (noise * envelope).astype(np.float32)
     meter = TruePeakMeter(2)
