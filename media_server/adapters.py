@@ -77,6 +77,13 @@ async def opened(settings: Settings, folders: Folders, owner: Owner) -> AsyncIte
         )
 
 
+@asynccontextmanager
+async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
+    """The storage alone, for as long as the block lasts; nothing else is opened, and nothing made."""
+    async with AsyncExitStack() as closing:
+        yield _storage(settings, Folders(settings.data_dir), closing)[0]
+
+
 def _storage(
     settings: Settings, folders: Folders, closing: AsyncExitStack
 ) -> tuple[Storage, S3Sources | None]:

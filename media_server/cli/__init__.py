@@ -1,5 +1,5 @@
-"""The command line: `media-server serve | worker | transcode | probe | token | sign | config | doctor |
-schemas`.
+"""The command line: `media-server serve | worker | transcode | probe | token | sign | verify | config |
+doctor | schemas`.
 
 One file a command; this one only names them.
 """
@@ -16,6 +16,7 @@ from media_server.cli.serve import serve, worker
 from media_server.cli.sign import sign
 from media_server.cli.token import token
 from media_server.cli.transcode import transcode
+from media_server.cli.verify import verify
 
 app = typer.Typer(
     help="A streaming and transcoding media server for music. Settings come from the environment;"
@@ -31,6 +32,7 @@ app.command()(transcode)
 app.command()(probe)
 app.command()(token)
 app.command()(sign)
+app.command()(verify)
 app.command()(config)
 app.command()(doctor)
 app.command()(schemas)

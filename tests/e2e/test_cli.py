@@ -217,6 +217,26 @@ def test_a_token_opens_what_it_names(start_server: StartServer, song: Path) -> N
     assert status(track, minted("--subject", "nobody")) == 403
 
 
+def test_verify_finds_what_a_disk_did_to_a_track(
+    start_server: StartServer, song: Path, tmp_path: Path
+) -> None:
+    """One byte of one segment of a track that a server made, and which goes on serving."""
+    server = start_server(DATA_DIR=tmp_path / "data")
+    track = server.publish(song)["track_id"]
+    well = media_server("verify", track, DATA_DIR=tmp_path / "data")
+    assert (well.returncode, well.stderr) == (0, "")
+    assert ", 0 flaws" in well.stdout
+    segment = sorted((tmp_path / "data" / "storage" / "tracks" / track).glob("*/192k/1-*.m4s"))[0]
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+    ill = media_server("verify", track, DATA_DIR=tmp_path / "data")
+    assert ill.returncode == 1
+    assert track in ill.stderr
+    assert ill.stdout.splitlines()[0].split("/", 1)[1].startswith(track)
+    assert f"192k/{segment.name}: hash" in ill.stdout
+
+
 def test_a_token_needs_a_secret_and_a_possible_lifetime() -> None:
     for words, env, named in (
         (("token",), {}, "JWT_SECRET"),
