@@ -25,10 +25,14 @@ COMMENT_NAMES = {
     "album_artist": "ALBUMARTIST",
     "track": "TRACKNUMBER",
     "disc": "DISCNUMBER",
+    "comment": "DESCRIPTION",
 }
 """Where Vorbis comments have another word than FFmpeg."""
 
 ID3_NAMES = {"isrc": "TSRC"}
+
+WITH_LANGUAGE = {"comment": b"COMM", "lyrics": b"USLT"}
+"""Frames of ID3v2 that say in which language their text is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,15 @@ class About:
 def spelled(about: About, fmt: Format) -> dict[str, str]:
     """Every tag of a file of this format, as its muxer wants them named.
 
-    M4A has no name of its own for some: see `pipeline.m4a`.
+    M4A has no name of its own for some: see `pipeline.m4a`. Of MP3 the muxer cannot write those of
+    `pipeline.id3`.
     """
     kept = about.kept()
     match fmt:
         case Format.MP3:
-            named = {ID3_NAMES.get(name, name): text for name, text in kept.items()}
+            named = {
+                ID3_NAMES.get(name, name): text for name, text in kept.items() if name not in WITH_LANGUAGE
+            }
             return {**named, **{k.upper(): v for k, v in replaygain_tags(about.loudness).items()}}
         case Format.M4A:
             return kept

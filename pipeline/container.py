@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.about import About, edges_of, picture_comment, spelled
 from pipeline.encode import CODER_OPTIONS
+from pipeline.id3 import HEADER_BYTES, language_frames, tag_end
 from pipeline.ladder import Codec
 from pipeline.m4a import reserved_bytes, with_freeform
 from pipeline.media import Block, Pcm
@@ -94,7 +95,11 @@ class ContainerWriter:
         if output.format is Format.MP3:
             self._louder = np.float32(LAME_LOUDER.get(output.bitrate_bps or 0, LAME_LOUDER_BELOW))
         self._sink = Sink()
+        self._frames = language_frames(about) if output.format is Format.MP3 else b""
+        self._head = bytearray(HEADER_BYTES)
         options = {**BITEXACT, **self._muxing.muxer_options}
+        if output.format is Format.MP3:
+            options["metadata_header_padding"] = str(len(self._frames))
         if output.format is Format.M4A:
             options["moov_size"] = str(reserved_bytes(about, output, samples))
             options["movie_timescale"] = str(output.rate_hz)  # an edit list counts in it: to the sample
@@ -151,7 +156,7 @@ class ContainerWriter:
         frame.sample_rate, frame.pts = self._output.rate_hz, block.pts
         frame.time_base = Fraction(1, self._output.rate_hz)
         self._container.mux(self._stream.encode(frame))
-        return self._sink.take()
+        return self._taken()
 
     def flush(self) -> list[Piece]:
         """The end of the file, and what the muxer could fill in only now."""
@@ -161,9 +166,20 @@ class ContainerWriter:
             last = [packet for packet in last if packet.duration]
         self._container.mux(last)
         self._container.close()
-        pieces = self._sink.take(everything=True)
+        pieces = self._taken(everything=True)
         if self._output.format is Format.M4A:
             return with_freeform(pieces, self._about)
+        if self._frames:
+            pieces.append(Piece(tag_end(self._head) - len(self._frames), self._frames))
+        return pieces
+
+    def _taken(self, *, everything: bool = False) -> list[Piece]:
+        pieces = self._sink.take(everything=everything)
+        for piece in pieces:
+            if piece.offset < HEADER_BYTES:  # behind a picture the muxer comes back to it
+                self._head[piece.offset : piece.offset + len(piece.data)] = piece.data[
+                    : HEADER_BYTES - piece.offset
+                ]
         return pieces
 
 

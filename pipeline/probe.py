@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import av.subtitles.stream  # PyAV loads it late, where a lack of memory looks like a broken file
 
+from pipeline.aiff import comments
 from pipeline.checksum import STREAMINFO_BYTES, streaminfo_bits
 from pipeline.errors import LimitExceeded, Malformed, Unsupported
 from pipeline.media import MediaInfo
@@ -94,7 +95,7 @@ def describe(container: InputContainer) -> MediaInfo:
         duration_s=duration_s if duration_s and duration_s > 0 else None,
         bit_rate_bps=codec.bit_rate or container.bit_rate or None,
         bit_depth=_bit_depth(stream),
-        tags=clean_tags(container.metadata, stream.metadata),
+        tags=clean_tags(container.metadata, stream.metadata, _left_by_ffmpeg(container)),
         has_cover=cover_stream(container) is not None,
         warnings=tuple(warnings),
     )
@@ -134,6 +135,11 @@ def _check_limits(rate_hz: int, channels: int) -> None:
         raise LimitExceeded(
             "bad_channels", f"the file has {channels} channels, allowed are 1 to {MAX_CHANNELS}"
         )
+
+
+def _left_by_ffmpeg(container: InputContainer) -> dict[str, str]:
+    """Tags that FFmpeg does not read."""
+    return {"comment": comments(Path(container.name))} if container.format.name == "aiff" else {}
 
 
 def _bit_depth(stream: AudioStream) -> int | None:

@@ -45,8 +45,9 @@ KEPT = (
     "copyright",
     "isrc",
     "lyrics",
+    "comment",
 )
-"""What a player shows. The rest (comments, encoder, GPS, software) was not written for every listener."""
+"""What a player shows. The rest (encoder, GPS, private frames) was not written for every listener."""
 
 _OTHER_NAMES = {
     "album artist": "album_artist",
@@ -59,6 +60,14 @@ _OTHER_NAMES = {
 
 _ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
 """ISO 3901: country, registrant, year and number. In RIFF the chunk called ISRC is the source of a sound."""
+
+_OF_A_PROGRAM = re.compile(
+    r"[0-9A-F]{8}( [0-9A-F]{8}){2,}( [0-9A-F]{1,16})*|[0-9A-F]{8}(\+\d+){2,}|Processed by SoX",
+    re.IGNORECASE,
+)
+"""A comment of no person: iTunes' figures of volume, padding and CDDB (`iTunNORM`, `iTunSMPB`,
+`iTunes_CDDB_1`), of which ID3v1 has the first thirty characters, and what SoX writes. In ID3v2 each has a
+description, and by that another key than `comment`."""
 
 _NEVER_PRINTED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _PICTURE_CODECS = frozenset({"mjpeg", "png", "webp", "bmp", "gif"})
@@ -99,7 +108,8 @@ def _value_of(name: str, value: str) -> str:
     if name == "isrc":
         isrc = clean(meant).replace("-", "").upper()
         return isrc if _ISRC.fullmatch(isrc) else ""
-    return clean(meant)
+    text = clean(meant)
+    return "" if name == "comment" and _OF_A_PROGRAM.fullmatch(text) else text
 
 
 def _name_of(key: str) -> str:

@@ -28,6 +28,7 @@ TAGS = {
     "track": "3/12",
     "date": "2024-05-06",
     "isrc": "DEA123456789",
+    "comment": "Übers Meer",
 }
 LOUDNESS = FileLoudness(integrated_lufs=-14.0, true_peak_dbtp=-1.0)
 

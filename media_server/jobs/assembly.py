@@ -41,7 +41,7 @@ from media_server.jobs.job import JobRequest
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import RUNGS
 
-PIPELINE_VERSION = "5"
+PIPELINE_VERSION = "6"
 """Raised whenever the same source and options would give other bytes."""
 
 INIT_TYPE = "audio/mp4"

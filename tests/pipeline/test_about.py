@@ -22,6 +22,7 @@ def test_vorbis_comments_have_the_names_of_their_recommendation() -> None:
         "DATE": "2024-05-06",
         "TRACKNUMBER": "3/12",
         "ISRC": "DEA123456789",
+        "DESCRIPTION": "Übers Meer",
         "REPLAYGAIN_TRACK_GAIN": "-4.00 dB",
         "REPLAYGAIN_TRACK_PEAK": "0.891251",
     }
@@ -36,7 +37,9 @@ def test_opus_has_its_own_gain_and_not_replaygain_s() -> None:
 
 @pytest.mark.parametrize("fmt", Format)
 def test_what_is_not_kept_of_a_source_is_in_no_file(fmt: Format) -> None:
-    said = replace(whole_files.about(), tags={"title": "T", "comment": "secret", "encoder": "x", "genre": ""})
+    said = replace(
+        whole_files.about(), tags={"title": "T", "location": "secret", "encoder": "x", "genre": ""}
+    )
     assert {name.lower() for name in spelled(said, fmt)} <= {
         "title", "replaygain_track_gain", "replaygain_track_peak", "r128_track_gain"
     }  # fmt: skip
