@@ -57,6 +57,7 @@ class Decoder:
 
     def __init__(self, stream: AudioStream, max_samples: int, gapless: Gapless | None = None) -> None:
         self.samples = 0
+        self.trimmed_samples = 0
         self.packets = 0
         self.bad_packets = 0
         self.bad_at_the_end = 0
@@ -76,6 +77,7 @@ class Decoder:
         self._excess = 0
         self._to_stereo: Pcm | None = None
         self._gapless = gapless
+        self._priming = gapless.priming if gapless else 0
         in_mp4 = stream.container.format.name.startswith("mov")
         self._states_its_end = in_mp4 and stream.codec_context.name in {"aac", "opus"}
 
@@ -113,7 +115,7 @@ class Decoder:
 
     def flush(self) -> list[Block]:
         """What is left, without the padding that the last packet or the file states."""
-        left = [*self._held, *self._drain()]
+        left = [block for block in (*self._held, *self._drain()) if block.samples]
         if self._gapless is not None and not self._excess:
             self._excess = self._gapless.excess(self.samples)
         while self._excess and left:
@@ -121,12 +123,13 @@ class Decoder:
             kept = max(last.samples - self._excess, 0)
             self._excess -= last.samples - kept
             self.samples -= last.samples - kept
+            self.trimmed_samples += last.samples - kept
             left += [Block(pts=last.pts, pcm=last.pcm[:, :kept])] if kept else []
         return left
 
     def _hold(self, blocks: list[Block]) -> list[Block]:
         """Stay some blocks behind: a frame's padding may reach over the last boundary between two."""
-        self._held.extend(blocks)
+        self._held.extend(block for block in blocks if block.samples)
         return [self._held.popleft() for _ in range(len(self._held) - HELD_BLOCKS)]
 
     def _beyond_the_end(self, packet: Packet[AudioStream], frames: list[AudioFrame]) -> int:
@@ -168,6 +171,11 @@ class Decoder:
             self.has_numbers = True
         if self._to_stereo is not None:
             pcm = self._to_stereo @ pcm
+        if self._priming:
+            early = min(self._priming, pcm.shape[1])
+            self._priming -= early
+            self.trimmed_samples += early
+            pcm = pcm[:, early:]
         block = Block(pts=self.samples, pcm=pcm)
         self.samples += block.samples
         if self.samples > min(self._max_samples, MAX_SAMPLES):
@@ -241,7 +249,7 @@ class Reader:
             share = f"{damaged} of {packets} packets cannot be decoded"
             raise Malformed("corrupt", f"{share}, at most {MAX_BAD_SHARE:.0%} may be broken")
         warnings = list(self.info.warnings)
-        missing = declared is not None and decoder.samples < declared
+        missing = declared is not None and decoder.samples + decoder.trimmed_samples < declared
         if cut_short or missing or decoder.bad_at_the_end or is_cut_off(self._path, self.info.container):
             warnings.append("truncated")
         if damaged:

@@ -1,7 +1,8 @@
 """How much of a file is sound, where FFmpeg does not go by what it states.
 
 FFmpeg trims what edit lists, LAME tags and Opus headers state. Of `iTunSMPB`, which AAC without an edit list
-carries, it knows the start alone; of a Vorbis stream that ends on its first page of sound it forgets the end.
+carries, it knows the start alone, and nothing of it in an MP3, whose LAME tag goes before it; of a Vorbis
+stream that ends on its first page of sound it forgets the end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.extent import OGG_MAX_PAGE_BYTES
+from pipeline.probe import audio_stream, open_source
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -28,10 +30,14 @@ _SMPB_FIELDS = re.compile(r"\s*[0-9A-Fa-f]{8} ([0-9A-Fa-f]{8}) ([0-9A-Fa-f]{8}) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gapless:
-    """Samples of each channel: those of sound, and at most how many of padding come after them."""
+    """Samples of each channel: those of sound, and at most how many of padding come after them.
+
+    `priming` is how many of the encoder's and the decoder's delay come before them and are FFmpeg's to leave.
+    """
 
     samples: int
     padding: int
+    priming: int = 0
 
     def excess(self, decoded_samples: int) -> int:
         """How many samples at the end of so many are padding; the delay must have been taken off before.
@@ -47,18 +53,48 @@ def stated_length(stream: AudioStream, path: Path) -> Gapless | None:
     container, codec = stream.container.format.name, stream.codec_context.name
     if container.startswith("mov"):
         return parse_smpb(stream.container.metadata.get(SMPB, ""))
+    if container == "mp3" and not stream.start_time:  # else a LAME tag has said it
+        return mp3_length(stream.container.metadata.get(SMPB, ""), path)
     return vorbis_length(path) if (container, codec) == ("ogg", "vorbis") else None
 
 
 def parse_smpb(text: str) -> Gapless | None:
-    """The value of an `iTunSMPB` tag; None where it is none or states what cannot be."""
+    """The value of an `iTunSMPB` tag in MP4; None where it is none or states what cannot be."""
+    noted = _noted(text)
+    return None if noted is None else Gapless(samples=noted[2], padding=noted[1])
+
+
+def mp3_length(text: str, path: Path) -> Gapless | None:
+    """By the value of an `iTunSMPB` comment, if its delay, sound and padding are all the frames there are.
+
+    As in AAC, the delay is that of the encoder and the decoder together: iTunes states 528 samples.
+    """
+    noted = _noted(text)
+    if noted is None:
+        return None
+    priming, padding, samples = noted
+    if priming + samples + padding != _samples_in_packets(path):
+        return None
+    return Gapless(samples=samples, padding=padding, priming=priming)
+
+
+def _samples_in_packets(path: Path) -> int:
+    """Of all frames of the file, none of which is decoded."""
+    with open_source(path) as container:
+        stream = audio_stream(container)
+        ticks = sum(packet.duration or 0 for packet in container.demux(stream) if packet.size)
+        return round(ticks * stream.time_base * stream.codec_context.sample_rate) if stream.time_base else 0
+
+
+def _noted(text: str) -> tuple[int, int, int] | None:
+    """Priming, padding and samples of sound, if they can be."""
     found = _SMPB_FIELDS.match(text)
     if found is None:
         return None
     priming, padding, samples = (int(field, 16) for field in found.groups()[:3])
     if not samples or max(priming, padding) > MAX_TRIM_SAMPLES:
         return None
-    return Gapless(samples=samples, padding=padding)
+    return priming, padding, samples
 
 
 def vorbis_length(path: Path) -> Gapless | None:
