@@ -21,6 +21,15 @@ FRUGAL = frozenset({"opus", "libopus"})
 """Coders that need fewer bits than AAC for the same sound: of these, the next rung of AAC above their own bit
 rate still holds something that the one below has lost."""
 
+SAVING = {"HE-AAC": 2.0, "HE-AACv2": 3.0, "xHE-AAC": 2.0}
+"""How many bits of AAC-LC one bit of a profile stands for, by FFmpeg's names.
+
+Spectral band replication (ISO/IEC 14496-3 4.6.18) leaves a core at half the rate: that has as many bits for
+each of its samples as AAC-LC at twice the bit rate. Parametric stereo (8.6.4) leaves it one channel of two,
+of which about half is a gain: a side signal is cheap in AAC-LC too. USAC (ISO/IEC 23003-3) is taken for no
+less than the first.
+"""
+
 NOMINAL = 0.9
 """A rung within a tenth of the source's rate is the same rate: encoders miss what they are asked for."""
 
@@ -35,8 +44,9 @@ MAX_LOSSLESS_CHANNELS = 2
 class Carried:
     """What one decode pass saw of the source itself.
 
-    `codec` is FFmpeg's name; `sample_bits` the widest sample its decoder gave; `bit_rate_bps` as of
-    `pipeline.bitrate`. `is_uniform`: rate and layout stayed what they were at the beginning.
+    `codec` and `profile` are FFmpeg's names; `sample_bits` the widest sample its decoder gave; `bit_rate_bps`
+    as of `pipeline.bitrate`. `is_uniform`: rate and layout stayed what they were at the beginning.
+    `passes_full_scale`: a sample is beyond +-1.0, which float holds and FLAC does not.
     """
 
     codec: str
@@ -45,6 +55,8 @@ class Carried:
     sample_bits: int
     bit_rate_bps: int
     is_uniform: bool = True
+    profile: str | None = None
+    passes_full_scale: bool = False
 
     @property
     def is_lossless(self) -> bool:
@@ -107,7 +119,7 @@ def _is_filled(rung: Rendition, carried: Carried) -> bool:
     if carried.is_lossless:
         return True
     # rungs are compared as stereo gets them; mono has half of each
-    share = 2 if carried.channels == 1 else 1
+    share = (2 if carried.channels == 1 else 1) * SAVING.get(carried.profile or "", 1.0)
     rates = [other.bitrate_bps for other in RUNGS.values() if other.codec is rung.codec]
     held = [rate for rate in rates if rate >= NOMINAL * share * carried.bit_rate_bps] or rates[-1:]
     is_frugal = carried.codec in FRUGAL and rung.codec is Codec.AAC

@@ -67,6 +67,7 @@ class Decoder:
         self.is_uniform = True
         self.bit_rate = BitRateMeter()
         self.has_numbers = False
+        self.passes_full_scale = False
         self.checksum = Checksum.of(stream)
         self._stream = stream
         self._max_samples = max_samples
@@ -169,6 +170,7 @@ class Decoder:
             self.sanitised = True
         else:
             self.has_numbers = True
+            self.passes_full_scale |= largest > 1.0
         if self._to_stereo is not None:
             pcm = self._to_stereo @ pcm
         if self._priming:
@@ -230,6 +232,8 @@ class Reader:
                 sample_bits=decoder.sample_bits,
                 bit_rate_bps=decoder.bit_rate.result(),
                 is_uniform=decoder.is_uniform,
+                profile=stream.codec_context.profile,
+                passes_full_scale=decoder.passes_full_scale,
             )
             self._judge(decoder, declared_samples(stream, self._path), cut_short)
 

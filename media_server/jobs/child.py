@@ -102,8 +102,12 @@ def produce(order: Order) -> Iterator[Message]:
     ladder, ladder_warnings = fill(ladder_for(analysis.channels, order.ladder), reader.carried)
     outputs = outputs_for(order.outputs, info, analysis.channels)
     left_out = ("output_left_out",) if has_left_out(order.outputs, outputs) else ()
+    has_lossless = any(made.codec.is_lossless for made in ladder) or any(
+        o.format.is_lossless for o in outputs
+    )
+    clipped = ("clipped_lossless",) if has_lossless and reader.carried.passes_full_scale else ()
     silent = ("silent",) if analysis.true_peak_dbtp is None else ()
-    warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings, *left_out)
+    warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings, *left_out, *clipped)
 
     def opening(plan: GainPlan) -> Iterator[Message]:
         yield _planned(analysis, plan, warnings), b""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import signals
+import sources
 
 from pipeline.carried import Carried, fill
 from pipeline.decode import Reader
@@ -54,6 +55,38 @@ def test_a_lossy_source_fills_the_first_rung_that_holds_it_and_those_below(
     assert names[aac + 1].startswith("opus")
     assert opus == len(names) - 1
     assert names == [name for name in EVERY_RUNG if name in names]
+
+
+@pytest.mark.parametrize(
+    ("profile", "kbps", "highest"),
+    [
+        ("LC", 64, ["64k", "opus-64"]),
+        ("HE-AAC", 48, ["96k", "opus-96"]),
+        ("HE-AAC", 64, ["128k", "opus-128"]),
+        ("HE-AACv2", 32, ["96k", "opus-96"]),
+        ("HE-AACv2", 48, ["160k", "opus-192"]),
+        ("xHE-AAC", 64, ["128k", "opus-128"]),
+        ("Main", 64, ["64k", "opus-64"]),
+    ],
+)
+def test_a_profile_that_needs_fewer_bits_counts_for_more(profile: str, kbps: int, highest: list[str]) -> None:
+    """ISO/IEC 14496-3 4.6.18, 8.6.4: bits go to half the band, and with parametric stereo to one channel."""
+    names = filled(source("aac", kbps, profile=profile))
+    aac = [name for name in names if not name.startswith("opus")]
+    assert [aac[-1], names[-1]] == highest
+
+
+def test_a_decode_pass_tells_the_profile(tmp_path: Path) -> None:
+    """HE-AAC is known by the element that its frames have: its header may be that of a plain one."""
+    path = tmp_path / "x.m4a"
+    sources.high_efficiency(path, signals.music(1, 22_050, 2), 22_050, 64_000)
+    reader = Reader(path, 60)
+    assert sum(block.samples for block in reader)
+    assert reader.carried is not None
+    assert (reader.carried.profile, reader.carried.rate_hz) == ("HE-AAC", 44_100)
+    assert reader.carried.bit_rate_bps == pytest.approx(64_000, rel=0.1)
+    assert filled(reader.carried, DEFAULT_LADDER) == ["128k", "opus-128"]
+    assert filled(reader.carried, ("64k", "96k", "128k", "192k")) == ["64k", "96k", "128k"]
 
 
 def test_what_holds_it_is_asked_of_all_rungs_not_of_those_in_the_ladder() -> None:

@@ -73,7 +73,7 @@ def decode(file: bytes) -> Integers:
     return joined.astype(np.int32) >> (8 if frames[0].dtype == np.int32 else 0)
 
 
-def made(path: Path, *ladder: str) -> Made:
+def made(path: Path, *ladder: str, outputs: tuple[str, ...] = ()) -> Made:
     order = Order(
         source=path,
         ladder=ladder or ("lossless",),
@@ -82,6 +82,7 @@ def made(path: Path, *ladder: str) -> Made:
         ceiling_dbtp=-1.0,
         max_duration_s=600.0,
         memory_bytes=2 << 30,
+        outputs=outputs,
     )
     told = list(produce(order))
     # a plan that was missed is taken back with all that came of it
@@ -196,3 +197,38 @@ def test_a_lossy_source_has_none_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unsupported) as refused:
         made(path, "lossless")
     assert refused.value.code == "no_rendition"
+
+
+LOUD = np.float32(1.5) * signals.sine(440, 0.2, channels=2, amplitude=1.0)
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_what_float_holds_and_flac_does_not_is_warned_of(tmp_path: Path, subtype: str) -> None:
+    """The lossless rendition is the source but for its peaks over full scale, which are cut."""
+    path = tmp_path / "hot.wav"
+    soundfile.write(path, LOUD.T, 48_000, subtype, format="WAV")
+    story = made(path)
+    assert story.warnings == ("clipped_lossless",)
+    full_scale = 1 << 23
+    expected = np.rint(LOUD * full_scale).clip(-full_scale, full_scale - 1)
+    assert (story.decoded() == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("peak", "ladder"),
+    [(1.0, ("lossless",)), (1.5, ("128k",))],
+    ids=["up to full scale", "nothing lossless is made"],
+)
+def test_where_nothing_is_cut_there_is_no_such_warning(
+    tmp_path: Path, peak: float, ladder: tuple[str, ...]
+) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, (LOUD * np.float32(peak / 1.5)).T, 48_000, "FLOAT", format="WAV")
+    assert made(path, *ladder).warnings == ()
+
+
+def test_the_warning_is_of_a_flac_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "hot.wav"
+    soundfile.write(path, LOUD.T, 48_000, "FLOAT", format="WAV")
+    assert made(path, "128k", outputs=("flac",)).warnings == ("clipped_lossless",)
+    assert made(path, "128k", outputs=("mp3-128",)).warnings == ()
