@@ -14,6 +14,8 @@ import av
 import numpy as np
 from signals import Pcm
 
+from pipeline.ogg import pages_in
+
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 WAVE_PCM = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
@@ -31,6 +33,7 @@ def encode(
     bit_rate_bps: int | None = None,
     options: Mapping[str, str] | None = None,
     codec_options: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Write PCM by an encoder of FFmpeg's into one of its containers.
 
@@ -40,6 +43,7 @@ def encode(
     """
     with av.open(str(path), "w", format=container, options=dict(options or {})) as out:
         layout = LAYOUTS[len(pcm)]
+        out.metadata.update(tags or {})
         stream = out.add_stream(codec, rate=rate_hz, layout=layout, options=dict(codec_options or {}))
         stream.format = sample_format
         if bit_rate_bps is not None:
@@ -79,6 +83,20 @@ def whole_frames(path: Path, pcm: Pcm, rate_hz: int) -> int:
             packet.duration = AAC_FRAME_SAMPLES
             out.mux(packet)
     return len(packets)
+
+
+def set_opus_gain(path: Path, gain_db: float) -> None:
+    """Put an output gain into the header of an Opus stream (RFC 7845 5.1, in MP4 the `dOps` box)."""
+    data, steps = bytearray(path.read_bytes()), round(gain_db * 256)
+    if (at := data.find(b"dOps")) >= 0:
+        data[at + 12 : at + 14] = steps.to_bytes(2, "big", signed=True)
+    else:
+        at = data.index(b"OpusHead")
+        data[at + 16 : at + 18] = steps.to_bytes(2, "little", signed=True)
+    if data[:4] == b"OggS":
+        first, *others = pages_in(data)
+        data = bytearray(b"".join(page.to_bytes() for page in (first, *others)))
+    path.write_bytes(data)
 
 
 def high_efficiency(path: Path, pcm: Pcm, rate_hz: int, bit_rate_bps: int) -> None:

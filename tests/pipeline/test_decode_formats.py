@@ -169,6 +169,20 @@ def test_spectral_band_replication_doubles_rate_and_length(tmp_path: Path) -> No
     assert got.shape == (2, frames * 2048)
 
 
+@pytest.mark.parametrize("container", ["ogg", "webm", "mp4"])
+@pytest.mark.parametrize("gain_db", [-6.0, 6.0])
+def test_the_gain_in_an_opus_header_is_applied(tmp_path: Path, container: str, gain_db: float) -> None:
+    """RFC 7845 5.1: a player MUST apply the output gain, before any that tags ask for."""
+    path, pcm = tmp_path / "x", signals.sine(440, 0.3, amplitude=0.2)
+    sources.encode(path, pcm, 48_000, "libopus", container, sample_format="flt")
+    plain, _ = decoded(path)
+    sources.set_opus_gain(path, gain_db)
+    louder, reader = decoded(path)
+    assert louder.shape == plain.shape == pcm.shape
+    assert reader.warnings == ()
+    assert np.allclose(louder, plain * 10 ** (gain_db / 20), atol=1e-4)
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 32_000, 88_200, 96_000, 176_400, 192_000])
 @pytest.mark.parametrize("kind", ["wav 24", "flac 24"])
 def test_every_usual_rate_is_read(tmp_path: Path, kind: str, rate_hz: int) -> None:

@@ -13,6 +13,7 @@ import pyloudnorm
 import pytest
 import signals
 import soundfile
+import sources
 from oracles import audiowaveform
 
 from media_server.jobs import cage
@@ -291,6 +292,28 @@ def test_whole_files_come_after_the_ladder(tmp_path: Path) -> None:
     assert b"ALBUM=A" in opus
     assert _fractions(story, "encode") == sorted(set(_fractions(story, "encode")))
     assert _fractions(story, "publish") == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("fmt", ["flac", "opus"])
+def test_what_a_source_says_of_its_loudness_is_in_no_file(tmp_path: Path, fmt: str) -> None:
+    """The gain of another sound: each file states its own, and none an album's (RFC 7845 5.2.1)."""
+    path, outputs = tmp_path / "a", ("mp3-128", "m4a-128", "ogg-128", "opus-64")
+    own = {"REPLAYGAIN_TRACK_GAIN": "-11.11 dB", "REPLAYGAIN_TRACK_PEAK": "0.111111",
+           "REPLAYGAIN_ALBUM_GAIN": "-11.11 dB", "REPLAYGAIN_ALBUM_PEAK": "0.111111",
+           "R128_TRACK_GAIN": "1111", "R128_ALBUM_GAIN": "1111"}  # fmt: skip
+    codec, container, sample_format = {"flac": ("flac", "flac", "s16"), "opus": ("libopus", "ogg", "flt")}[
+        fmt
+    ]
+    pcm = signals.music(1.0, 48_000)
+    sources.encode(path, pcm, 48_000, codec, container, sample_format=sample_format, tags=own)
+    story = told(path, ladder=("128k",), outputs=outputs)
+    assert story[0][0].tags == {}
+    for name in outputs:
+        data = b"".join(
+            data for event, data in story if isinstance(event, PieceMade) and event.output == name
+        )
+        assert b"GAIN" in data.upper()
+        assert not [said for said in (b"11.11", b"0.1111", b"1111", b"ALBUM_GAIN") if said in data], name
 
 
 def test_a_file_that_the_source_cannot_give_costs_a_warning(tmp_path: Path) -> None:
