@@ -9,7 +9,7 @@ from hls.asset import Asset, AssetLoudness, AssetRendition, StoredFile, StoredSe
 from pipeline.grid import RATE_HZ, SEGMENT_SAMPLES
 
 TRACK_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
-CODECS = {"aac": ("mp4a.40.2", 1024), "opus": ("Opus", 312)}
+CODECS = {"aac": ("mp4a.40.2", 1024), "opus": ("Opus", 120)}
 """RFC 6381's name, and the priming in samples."""
 
 

@@ -30,7 +30,7 @@ LEVEL_TOLERANCE_DB = 0.1
 SEARCHED_SAMPLES = 4096
 RUNGS = {"master.m3u8": ("128k", "192k", "320k"), "master-opus.m3u8": ("opus-128",)}
 FRAME_SAMPLES = {"master.m3u8": AAC_FRAME_SAMPLES, "master-opus.m3u8": 960}
-PRIMING_SAMPLES = {"master.m3u8": AAC_FRAME_SAMPLES, "master-opus.m3u8": 312}
+PRIMING_SAMPLES = {"master.m3u8": AAC_FRAME_SAMPLES, "master-opus.m3u8": 120}
 
 
 @dataclass(frozen=True, slots=True)

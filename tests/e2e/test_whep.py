@@ -22,7 +22,7 @@ from e2e.whep_client import WhepClient
 
 DURATION_S = 6.5
 FRAME = 960
-PRIMING = 312
+PRIMING = 120
 WITHIN_S = 10.0
 TRANSPORT = 'veza_stream_listeners{transport="webrtc"}'
 TURN = {"STUN_URLS": "stun:stun.example:3478", "TURN_URLS": "turn:turn.example:3478?transport=udp"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 import av
@@ -62,14 +63,14 @@ def test_the_first_packet_of_aac_is_the_priming() -> None:
 
 
 def test_the_first_packet_of_opus_begins_with_the_pre_skip() -> None:
-    """RFC 7845 4.2: the encoder's look-ahead of 6.5 ms, 312 samples, is decoded and thrown away."""
+    """RFC 7845 4.2: the encoder's look-ahead of 2.5 ms, 120 samples, is decoded and thrown away."""
     first, second = packets_of(5_000, [], codec=Codec.OPUS)[:2]
-    assert (first.pts, first.duration, first.trim_start) == (0, 648, 312)
-    assert (second.pts, second.duration, second.trim_start) == (648, 960, 0)
+    assert (first.pts, first.duration, first.trim_start) == (0, 840, 120)
+    assert (second.pts, second.duration, second.trim_start) == (840, 960, 0)
 
 
 @pytest.mark.parametrize(
-    ("samples", "packets", "last_trim"), [(1, 1, 647), (648, 1, 0), (649, 2, 959), (1_608, 2, 0)]
+    ("samples", "packets", "last_trim"), [(1, 1, 839), (840, 1, 0), (841, 2, 959), (1_800, 2, 0)]
 )
 def test_opus_ends_with_the_packet_that_holds_the_last_sample(
     samples: int, packets: int, last_trim: int
@@ -92,7 +93,7 @@ def test_the_codec_configuration_is_aac_lc_at_48_khz(channels: int, configuratio
 def test_the_codec_configuration_of_opus_is_its_identification_header(channels: int) -> None:
     """RFC 7845 5.1: version 1, channels, pre-skip, input rate, no gain, mapping family 0."""
     header = Encoder(rendition(Codec.OPUS, channels)).codec_config
-    assert struct.unpack("<8sBBHIhB", header) == (b"OpusHead", 1, channels, 312, 48_000, 0, 0)
+    assert struct.unpack("<8sBBHIhB", header) == (b"OpusHead", 1, channels, 120, 48_000, 0, 0)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -100,6 +101,17 @@ def test_every_opus_packet_is_one_frame_of_20_ms(channels: int) -> None:
     """RFC 6716 3.1: a CELT fullband frame of 20 ms (31), the stereo bit, frame count code 0."""
     table_of_contents = {p.data[0] for p in packets_of(9_600, [], channels, codec=Codec.OPUS)}
     assert table_of_contents == {31 << 3 | (channels - 1) << 2}
+
+
+@pytest.mark.parametrize("bitrate_bps", [32_000, 48_000])
+def test_mono_is_music_to_opus_whatever_it_sounds_like(bitrate_bps: int) -> None:
+    """RFC 6716 3.1: configurations 16 to 31 are CELT; noise of this band the coder would take for speech."""
+    spectrum = np.fft.rfft(signals.noise(3.0, rms=0.1, channels=1))
+    spectrum[:, np.fft.rfftfreq(3 * 48_000, 1 / 48_000) > 4_300] = 0
+    pcm = np.fft.irfft(spectrum, 3 * 48_000).astype(np.float32)
+    encoder = Encoder(replace(rendition(Codec.OPUS, 1), bitrate_bps=bitrate_bps))
+    packets = [*encoder.push(Block(pts=0, pcm=pcm)), *encoder.flush()]
+    assert min(packet.data[0] >> 3 for packet in packets) >= 16
 
 
 def test_opus_keeps_its_bit_rate_on_music() -> None:

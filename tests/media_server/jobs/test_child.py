@@ -237,7 +237,7 @@ def test_one_sample_is_a_track(tmp_path: Path) -> None:
     made = [event for event, _ in told(path) if isinstance(event, SegmentMade)]
     assert [(event.number, event.duration) for event in made] == [(0, 1025), (0, 1025)]
     made = [event for event, _ in told(path, ladder=("opus-128",)) if isinstance(event, SegmentMade)]
-    assert [(event.number, event.duration) for event in made] == [(0, 313)]
+    assert [(event.number, event.duration) for event in made] == [(0, 121)]
 
 
 def test_a_bad_picture_costs_a_warning_not_the_track(tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_hello_may_choose_position_and_rendition() -> None:
     listener = Listener().playing(rendition="opus-128", position=15.0)
     [init, first, *_] = listener.media()
     assert (init.rendition, first.number) == (2, 3)
-    assert first.first_sample == 3 * 184_320 - 312
+    assert first.first_sample == 3 * 184_320 - 120
 
 
 def _ending(listener: Listener) -> tuple[Close, str]:
