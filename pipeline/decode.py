@@ -22,6 +22,7 @@ from pipeline.downmix import stereo_matrix
 from pipeline.errors import LimitExceeded, Malformed
 from pipeline.extent import declared_samples, is_cut_off
 from pipeline.gapless import Gapless, stated_length
+from pipeline.grid import at_rate
 from pipeline.media import Block, MediaInfo, Pcm
 from pipeline.probe import audio_stream, describe, open_source
 
@@ -76,6 +77,7 @@ class Decoder:
         self._first: tuple[int, str] | None = None
         self._held: deque[Block] = deque()
         self._excess = 0
+        self._taken = self._begun = 0
         self._to_stereo: Pcm | None = None
         self._gapless = gapless
         self._priming = gapless.priming if gapless else 0
@@ -119,14 +121,18 @@ class Decoder:
         left = [block for block in (*self._held, *self._drain()) if block.samples]
         if self._gapless is not None and not self._excess:
             self._excess = self._gapless.excess(self.samples)
-        while self._excess and left:
-            last = left.pop()
-            kept = max(last.samples - self._excess, 0)
-            self._excess -= last.samples - kept
+        return self._without(self._excess, left)
+
+    def _without(self, excess: int, blocks: list[Block]) -> list[Block]:
+        """The last Blocks there are, that many samples shorter."""
+        while excess and blocks:
+            last = blocks.pop()
+            kept = max(last.samples - excess, 0)
+            excess -= last.samples - kept
             self.samples -= last.samples - kept
             self.trimmed_samples += last.samples - kept
-            left += [Block(pts=last.pts, pcm=last.pcm[:, :kept])] if kept else []
-        return left
+            blocks += [Block(pts=last.pts, pcm=last.pcm[:, :kept])] if kept else []
+        return blocks
 
     def _hold(self, blocks: list[Block]) -> list[Block]:
         """Stay some blocks behind: a frame's padding may reach over the last boundary between two."""
@@ -153,13 +159,30 @@ class Decoder:
             rate_hz, layout = self._first
             self._converter = av.AudioResampler(INTERLEAVED, layout, rate_hz, BLOCK_SAMPLES)
             self._incoming = incoming
+            self._taken, self._begun = 0, self._converted
         assert self._converter is not None
         frame.pts = None
+        self._taken += frame.samples
         return drained + [self._block(f) for f in self._converter.resample(frame)]
 
     def _drain(self) -> list[Block]:
-        converter, self._converter, self._incoming = self._converter, None, None
-        return [self._block(f) for f in converter.resample(None)] if converter else []
+        """What the converter holds; with it, what came in one format is as long as arithmetic says."""
+        if self._converter is None or self._incoming is None:
+            return []
+        blocks = [self._block(frame) for frame in self._converter.resample(None)]
+        # between two rates swresample gives a sample more or less
+        missing = at_rate(self._taken, self._incoming[1], self.rate_hz) - (self._converted - self._begun)
+        self._converter, self._incoming = None, None
+        if missing > 0:
+            channels = self.channels if self._to_stereo is None else len(self._to_stereo)
+            blocks.append(Block(pts=self.samples, pcm=np.zeros((channels, missing), np.float32)))
+            self.samples += missing
+        return self._without(max(-missing, 0), blocks)
+
+    @property
+    def _converted(self) -> int:
+        """Samples that came out of converters, whether they were given on or trimmed."""
+        return self.samples + self.trimmed_samples
 
     def _block(self, frame: AudioFrame) -> Block:
         pcm = np.ascontiguousarray(cast("Pcm", frame.to_ndarray()).reshape(frame.samples, -1).T)

@@ -10,6 +10,7 @@ import signals
 
 from pipeline.decode import Reader
 from pipeline.errors import LimitExceeded, Malformed
+from pipeline.grid import at_rate
 from pipeline.media import Pcm
 
 MAX_S = 3600.0
@@ -85,6 +86,21 @@ def test_samples_of_which_none_is_a_number_are_corrupt(tmp_path: Path) -> None:
     with pytest.raises(Malformed) as caught:
         decoded(path)
     assert caught.value.code == "corrupt"
+
+
+@pytest.mark.parametrize("rates_hz", [(44_100, 48_000, 32_000), (48_000, 44_100, 8_000), (8_000, 96_000)])
+def test_a_change_of_rate_costs_no_sample(tmp_path: Path, rates_hz: tuple[int, ...]) -> None:
+    """Each stretch is as long at the first rate as arithmetic says: round(n * to / rate)."""
+    lengths, joined = [], b""
+    for rate_hz in rates_hz:
+        path = tmp_path / f"{rate_hz}.aac"
+        signals.write(path, signals.music(0.3, rate_hz, 2), rate_hz, "aac")
+        lengths.append(decoded(path)[0].shape[1])
+        joined += path.read_bytes()
+    (tmp_path / "all.aac").write_bytes(joined)
+    got, reader = decoded(tmp_path / "all.aac")
+    exact = [at_rate(length, rate, rates_hz[0]) for length, rate in zip(lengths, rates_hz, strict=True)]
+    assert (got.shape[1], reader.rate_hz) == (sum(exact), rates_hz[0])
 
 
 def test_what_lies_behind_the_sound_is_left_alone(tmp_path: Path) -> None:
