@@ -2,7 +2,7 @@
 
 `track` is gain only: where the target would push the true peak over the ceiling, the ceiling lowers the gain.
 `limit` puts a limiter where that would be, and the gain reaches the target. Nothing is ever clipped. A plan
-says how loud the track comes out of it; what the renditions really measure may correct it once.
+says how loud the track comes out of it; what the renditions really measure may correct it.
 Source: EBU R 128 (integrated loudness, maximum true peak).
 """
 

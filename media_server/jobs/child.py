@@ -43,6 +43,12 @@ from pipeline.probe import open_source, probe
 from pipeline.replaygain import FileLoudness
 from pipeline.tags import clean_tags, read_cover
 
+CORRECTIONS = 2
+"""At most so many rounds beyond the first, each only where a rendition misses the plan.
+
+Two: at the corrected level a coder decides otherwise, and a peak may pass the ceiling once more.
+"""
+
 LOSSY_SHARE = 0.9
 """Of the time that the default ladder and a lossless rendition take together."""
 
@@ -189,8 +195,11 @@ def _make_ladder(
         return (yield from make_renditions(_track_of(order), lossy, level, analysis.duration_s, (0.0, until)))
 
     coded = yield from round_of(plan)
-    better = corrected(plan, _held_to_it(lossy, coded))
-    if better is not None:  # once: what still misses is published with a warning
+    for _ in range(CORRECTIONS):  # what still misses after them is published with a warning
+        better = corrected(plan, _held_to_it(lossy, coded))
+        if better is None:
+            break
+        cage.allow_cpu(order.max_duration_s)
         plan = final(better, analysis, lossy, lambda: _track_of(order))
         coded = yield from round_of(plan)
     for name, measured in coded.items():

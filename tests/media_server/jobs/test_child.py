@@ -127,7 +127,7 @@ def faint(path: Path) -> Path:
     return path
 
 
-def test_what_misses_its_plan_is_made_again_and_only_once(tmp_path: Path) -> None:
+def test_what_misses_its_plan_is_made_again_and_no_more_than_needed(tmp_path: Path) -> None:
     """The second plan takes the first back; what it leads to is what was asked for."""
     story = told(faint(tmp_path / "a.wav"), outputs=("opus-64",))
     first, second = [event for event, _ in story if isinstance(event, Planned)]
@@ -142,6 +142,16 @@ def test_what_misses_its_plan_is_made_again_and_only_once(tmp_path: Path) -> Non
     file = b"".join(data for event, data in story if isinstance(event, PieceMade))
     assert b"R128_TRACK_GAIN=-2304" in file  # -14 LUFS is 9 dB above R 128's
     assert warnings_of(story) == ()
+
+
+def test_a_peak_that_passes_the_ceiling_once_more_is_corrected_once_more(corpus_dir: Path) -> None:
+    """At -1.15, lowered from -0.86 dBTP, Opus decides otherwise and comes to -0.98."""
+    story = told(corpus_dir / "tinytag" / "cbr.mp3", ladder=("128k", "opus-96", "opus-128"))
+    gains_db = [event.gain_db for event, _ in story if isinstance(event, Planned)]
+    assert gains_db == sorted(gains_db, reverse=True)
+    assert len(gains_db) == 3
+    assert warnings_of(story) == ()
+    must_be_as_planned(story)
 
 
 def test_what_no_gain_can_mend_is_published_with_a_warning(tmp_path: Path) -> None:
