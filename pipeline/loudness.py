@@ -21,6 +21,9 @@ from pipeline.media import Block
 ABSOLUTE_GATE_LUFS = -70.0
 """BS.1770-5: blocks below it count as silence; the filter reports it when none is above."""
 
+LAYOUTS = {1: "mono", 2: "stereo", 5: "5.0", 6: "5.1"}
+"""What so many channels are; the filter weights the surrounds by 1.41 and leaves out the effects channel."""
+
 RANGE_WINDOW_SAMPLES = 3 * RATE_HZ
 """Tech 3342: the range is one of 3 s windows; of a shorter track the filter says 0 LU, having seen none."""
 
@@ -37,16 +40,18 @@ class Loudness:
 
 
 class LoudnessMeter:
-    """A meter over 48 kHz Blocks of one or two channels.
+    """A meter over 48 kHz Blocks of mono, stereo, or left, right, centre, effects (of six) and two surrounds.
+
+    Tracks are measured as they are heard, mixed down to two channels at most.
 
     Raises:
         ValueError: another number of channels.
     """
 
     def __init__(self, channels: int) -> None:
-        if channels not in (1, 2):
-            raise ValueError(f"loudness of {channels} channels, measured are 1 or 2")
-        self._layout = "mono" if channels == 1 else "stereo"
+        if channels not in LAYOUTS:
+            raise ValueError(f"loudness of {channels} channels, measured are 1, 2, 5 or 6")
+        self._layout = LAYOUTS[channels]
         self._graph = Graph()
         time_base = Fraction(1, RATE_HZ)
         self._source = self._graph.add_abuffer(

@@ -39,8 +39,15 @@ def measured(pcm: signals.Pcm, size: int = 16_384) -> Loudness:
 def test_integrated_loudness_of_ebu_tech_3341(
     levels: list[tuple[float, float]], expected_lufs: float
 ) -> None:
-    """Tech 3341 cases 1 to 5: within 0.1 LU. Case 6 has five channels; tracks have at most two here."""
+    """Tech 3341 cases 1 to 5: within 0.1 LU. Cases 7 and 8 are recorded programmes of the EBU's, not here."""
     assert measured(signals.steps(levels)).integrated_lufs == pytest.approx(expected_lufs, abs=0.1)
+
+
+@pytest.mark.parametrize("levels_dbfs", [(-28, -28, -24, -30, -30), (-28, -28, -24, 0, -30, -30)])
+def test_surround_of_ebu_tech_3341(levels_dbfs: tuple[float, ...]) -> None:
+    """Case 6: 20 s of 1 kHz in five channels, -23.0 LUFS within 0.1 LU; effects do not count."""
+    pcm = np.concatenate([signals.steps([(level, 20)], channels=1) for level in levels_dbfs])
+    assert measured(pcm).integrated_lufs == pytest.approx(-23.0, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +61,7 @@ def test_integrated_loudness_of_ebu_tech_3341(
     ids=["case 1", "case 2", "case 3", "case 4"],
 )
 def test_loudness_range_of_ebu_tech_3342(levels: list[tuple[float, float]], expected_lu: float) -> None:
-    """Tech 3342 cases 1 to 4: within 1 LU."""
+    """Tech 3342 cases 1 to 4: within 1 LU. Cases 5 and 6 are recorded programmes of the EBU's, not here."""
     assert measured(signals.steps(levels)).range_lu == pytest.approx(expected_lu, abs=1.0)
 
 
@@ -163,8 +170,8 @@ def test_a_result_stays() -> None:
     assert meter.result() == meter.result()
 
 
-@pytest.mark.parametrize("channels", [0, 3, 6])
-def test_other_than_one_or_two_channels_are_refused(channels: int) -> None:
-    """Surround is mixed down before it is measured."""
+@pytest.mark.parametrize("channels", [0, 3, 4, 7])
+def test_what_has_no_weights_is_refused(channels: int) -> None:
+    """BS.1770-5 Annex 1 Table 3: left, right, centre and two surrounds."""
     with pytest.raises(ValueError, match=f"{channels} channels"):
         LoudnessMeter(channels)

@@ -46,7 +46,7 @@ def joined(parts: Iterable[signals.Pcm]) -> signals.Pcm:
 def test_integrated_loudness_of_ebu_tech_3341(
     levels: list[tuple[float, float]], expected_lufs: float
 ) -> None:
-    """Tech 3341 cases 1 to 5: within 0.1 LU. Case 6 has five channels; tracks have at most two here."""
+    """Tech 3341 cases 1 to 5: within 0.1 LU. Case 6 has five channels; renditions have at most two."""
     assert measured(signals.steps(levels)).integrated_lufs == pytest.approx(expected_lufs, abs=0.1)
 
 
@@ -62,6 +62,9 @@ def test_short_term_is_the_power_of_three_seconds() -> None:
     """Tech 3341 case 9: S is -23.0 LUFS, within 0.1 LU, wherever the window lies."""
     pcm = signals.steps([(-20, 1.34), (-30, 1.66)] * 5)
     assert measured(pcm).short_term_max_lufs == pytest.approx(-23.0, abs=0.1)
+    for start in range(0, 12 * RATE_HZ, RATE_HZ // 3):  # windows one by one: it is the lowest too
+        window = measured(pcm[:, start : start + 3 * RATE_HZ])
+        assert window.short_term_max_lufs == pytest.approx(-23.0, abs=0.1)
 
 
 @pytest.mark.parametrize("place", range(20))
@@ -86,6 +89,9 @@ def test_momentary_is_the_power_of_four_tenths_of_a_second() -> None:
     """Tech 3341 case 12: M is -23.0 LUFS, within 0.1 LU, wherever the window lies."""
     pcm = signals.steps([(-20, 0.18), (-30, 0.22)] * 25)
     assert measured(pcm).momentary_max_lufs == pytest.approx(-23.0, abs=0.1)
+    for start in range(0, 2 * RATE_HZ, RATE_HZ // 30):
+        window = measured(pcm[:, start : start + 2 * RATE_HZ // 5])
+        assert window.momentary_max_lufs == pytest.approx(-23.0, abs=0.1)
 
 
 @pytest.mark.parametrize("place", range(20))
