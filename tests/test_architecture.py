@@ -32,6 +32,7 @@ LAYERS = (
     ("media_server.jobs",),
     ("media_server.storage", "media_server.broker", "media_server.state", "media_server.auth"),
     ("media_server.jobs.job",),  # the value that the state port keeps; the rest of jobs/ stands above it
+    ("media_server.jobs.options",),  # a part of that value
     ("media_server.log", "media_server.metrics", "media_server.database"),
     ("media_server.settings", "media_server.errors", "media_server.ids", "media_server.trace"),
     ("media_server.profiles",),

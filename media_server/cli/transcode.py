@@ -21,7 +21,8 @@ from media_server.jobs import runner
 from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
 from media_server.jobs.events import Progress as Told
-from media_server.jobs.job import EqualizerOptions, JobRequest, LoudnessOptions, Options, Source, now_rfc3339
+from media_server.jobs.job import JobRequest, Source, now_rfc3339
+from media_server.jobs.options import EqualizerOptions, LoudnessOptions, Options
 from media_server.profiles import BUILT_IN
 from pipeline.equalizer import PRESETS
 from pipeline.ladder import DEFAULT_LADDER, RUNGS

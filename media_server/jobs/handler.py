@@ -29,8 +29,9 @@ from media_server.jobs.downloads import Downloads
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
 from media_server.jobs.fetch import Fetched, fetch
 from media_server.jobs.folders import Folders
-from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
+from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
+from media_server.jobs.options import Options
 from media_server.jobs.production import Production
 from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of
 from media_server.jobs.submission import Submission

@@ -26,9 +26,10 @@ from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
 from media_server.jobs.fetch import LOCAL_NAME, fetch
 from media_server.jobs.filing import FileOrder
 from media_server.jobs.folders import Folders
-from media_server.jobs.job import Job, JobRequest, JobState, Options, Source, Stage, now_rfc3339
+from media_server.jobs.job import Job, JobRequest, JobState, Source, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
 from media_server.jobs.making import Making
+from media_server.jobs.options import Options
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.publish import add_download, live_asset, put_pointer
 from media_server.jobs.runner import run

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hls.asset import Asset
 from media_server.broker.base import Broker
-from media_server.jobs.job import Job, OutputName, Uuid, job_id_of, now_rfc3339
+from media_server.jobs.job import Job, Uuid, job_id_of, now_rfc3339
+from media_server.jobs.options import OutputName
 from media_server.state.base import State
 from pipeline.media import MediaInfo
 from pipeline.outputs import OUTPUTS, Output, outputs_for
