@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from hls.family import Family
+from hls.loudness import AssetAlbum, AssetLoudness, CodedLoudness
 from hls.multivariant import MultivariantPlaylist, Variant, average_bandwidth_bps, peak_bandwidth_bps
 from hls.playlist import MediaPlaylist, PlaylistSegment, PlaylistType, target_duration_s
 from hls.segment_format import TRANSPORT_MASTER, SegmentFormat
@@ -22,6 +23,7 @@ from pipeline.grid import RATE_HZ, SEGMENT_SAMPLES
 
 __all__ = [
     "Asset",
+    "AssetAlbum",
     "AssetDownload",
     "AssetLoudness",
     "AssetRendition",
@@ -32,39 +34,6 @@ __all__ = [
 ]
 
 GRID_TARGET_DURATION_S = target_duration_s(SEGMENT_SAMPLES, RATE_HZ)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodedLoudness:
-    """What a rendition measures once it is decoded again, by another meter than the source's."""
-
-    integrated_lufs: float | None
-    true_peak_dbtp: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetLoudness:
-    """The source as measured (None for silence), the gain that its renditions got, and what came of it.
-
-    A lossless rendition got none: it is the source. `reason` is what decided the gain (`pipeline.normalize`),
-    `planned_lufs` how loud it makes the track, `limit_dbtp` where a limiter holds the peaks, None without
-    one. `measured` has every lossy rendition by its name. What an older version did not tell is None, or
-    empty.
-    """
-
-    integrated_lufs: float | None
-    true_peak_dbtp: float | None
-    range_lu: float | None
-    gain_db: float
-    target_lufs: float
-    momentary_max_lufs: float | None = None
-    short_term_max_lufs: float | None = None
-    mode: str | None = None
-    reason: str | None = None
-    ceiling_dbtp: float | None = None
-    limit_dbtp: float | None = None
-    planned_lufs: float | None = None
-    measured: dict[str, CodedLoudness] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +94,8 @@ class Asset:
     `duration_samples` counts presented samples at 48 kHz. Renditions stand in the order of the ladder.
     `options` are the job's: what a further file of the track is made by.
     `segment_format` is what its job asked to be offered first; the other is there as well.
+    `job_id` is the upload's. `remade_by` is the job that made it anew since, for another gain of its album.
+    Of an upload that does not call back nobody is told.
     """
 
     track_id: str
@@ -152,6 +123,9 @@ class Asset:
     downloads: tuple[AssetDownload, ...] = ()
     source: AssetSource | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    album_id: str | None = None
+    remade_by: str | None = None
+    calls_back: bool = True
 
     @classmethod
     def from_json(cls, text: bytes) -> Asset:

@@ -37,11 +37,12 @@ WITH_LANGUAGE = {"comment": b"COMM", "lyrics": b"USLT"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Tags by FFmpeg's lower-case names, cleaned; the loudness of the file itself."""
+    """Tags by FFmpeg's lower-case names, cleaned; the loudness of the file itself, and that of its album."""
 
     tags: Mapping[str, str]
     loudness: FileLoudness
     cover: Cover | None = None
+    album: FileLoudness | None = None
 
     def kept(self) -> dict[str, str]:
         """The tags that a file may have, in a fixed order."""
@@ -60,14 +61,13 @@ def spelled(about: About, fmt: Format) -> dict[str, str]:
             named = {
                 ID3_NAMES.get(name, name): text for name, text in kept.items() if name not in WITH_LANGUAGE
             }
-            return {**named, **{k.upper(): v for k, v in replaygain_tags(about.loudness).items()}}
+            return {**named, **_replaygain(about)}
         case Format.M4A:
             return kept
         case Format.OPUS:
-            return {**_as_comments(kept), **r128_tags(about.loudness)}
+            return {**_as_comments(kept), **r128_tags(about.loudness, about.album)}
         case Format.OGG | Format.FLAC:
-            gains = {name.upper(): text for name, text in replaygain_tags(about.loudness).items()}
-            return {**_as_comments(kept), **gains}
+            return {**_as_comments(kept), **_replaygain(about)}
 
 
 def edges_of(cover: Cover) -> tuple[int, int]:
@@ -92,6 +92,10 @@ def picture_comment(about: About) -> dict[str, str]:
         )
     )
     return {"METADATA_BLOCK_PICTURE": base64.b64encode(block).decode()}
+
+
+def _replaygain(about: About) -> dict[str, str]:
+    return {name.upper(): text for name, text in replaygain_tags(about.loudness, about.album).items()}
 
 
 def _as_comments(tags: Mapping[str, str]) -> dict[str, str]:

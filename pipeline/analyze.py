@@ -8,6 +8,7 @@ from pipeline.grid import RATE_HZ
 from pipeline.loudness import Loudness, LoudnessMeter
 from pipeline.media import Block, Pcm
 from pipeline.power import Levels, PowerMeter
+from pipeline.programme import Programme
 from pipeline.trial import LoudestExcerpt
 from pipeline.truepeak import TruePeakMeter, dbtp
 from pipeline.waveform import Waveform, WaveformMeter
@@ -18,13 +19,15 @@ class Analysis:
     """What one pass at 48 kHz measured: `samples` is the track's exact length at that rate.
 
     The gain is planned from `loudness` and tried on `excerpt`, the loudest ten seconds (channels, samples);
-    of `levels`, from another meter, the maxima are told.
+    of `levels`, from another meter, the maxima are told, and `programme`, its gating blocks, is planned from
+    where tracks have one gain together.
     """
 
     samples: int
     channels: int
     loudness: Loudness
     levels: Levels
+    programme: Programme
     true_peak_dbtp: float | None
     waveform: Waveform
     excerpt: Pcm
@@ -61,6 +64,7 @@ class Analyzer:
             channels=self._channels,
             loudness=self._loudness.result(),
             levels=self._levels.result(),
+            programme=self._levels.programme,
             true_peak_dbtp=dbtp(self._true_peak.result()),
             waveform=self._waveform.result(),
             excerpt=self._excerpt.result(),

@@ -37,7 +37,7 @@ def reserved_bytes(about: About, output: Output, samples: int) -> int:
 def freeform_tags(about: About) -> dict[str, str]:
     """The tags that stand in `----` boxes."""
     kept = {"ISRC": about.tags["isrc"]} if about.tags.get("isrc") else {}
-    return {**kept, **replaygain_tags(about.loudness)}
+    return {**kept, **replaygain_tags(about.loudness, about.album)}
 
 
 def with_freeform(pieces: list[Piece], about: About) -> list[Piece]:

@@ -8,6 +8,7 @@ Source: EBU R 128 (integrated loudness, maximum true peak).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -29,6 +30,9 @@ TOLERANCE_LU = 0.2
 MARGIN_DB = 0.1
 """Aimed below the ceiling where coding comes up to it: a peak moves from one coding to the next."""
 
+STEP_DB = 0.05
+"""A gain that tracks share is one of these steps, so that it is the same for all, or heard to be another."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GainPlan:
@@ -36,7 +40,8 @@ class GainPlan:
 
     `limit_dbtp` is where a limiter behind the gain holds the true peak, None where there is no limiter.
     `planned_lufs` is how loud the track comes out; None for what has no loudness. `compensation_db` is the
-    part of the gain that makes up for what coding was seen to change.
+    part of the gain that makes up for what coding was seen to change. A gain that `is_shared` with other
+    tracks makes up for nothing: it only ever gets lower, step by step.
     """
 
     gain_db: float
@@ -46,6 +51,7 @@ class GainPlan:
     planned_lufs: float | None
     limit_dbtp: float | None = None
     compensation_db: float = 0.0
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +116,14 @@ def lowered(plan: GainPlan, by_db: float) -> GainPlan:
     """The plan with its peaks that much lower: by the limiter where there is one, else by the gain."""
     if plan.limit_dbtp is not None:
         return replace(plan, limit_dbtp=plan.limit_dbtp - by_db)
-    planned_lufs = None if plan.planned_lufs is None else plan.planned_lufs - by_db
-    return replace(plan, gain_db=plan.gain_db - by_db, planned_lufs=planned_lufs, reason="ceiling")
+    gain_db = stepped(plan.gain_db - by_db) if plan.is_shared else plan.gain_db - by_db
+    planned_lufs = None if plan.planned_lufs is None else plan.planned_lufs + gain_db - plan.gain_db
+    return replace(plan, gain_db=gain_db, planned_lufs=planned_lufs, reason="ceiling")
+
+
+def stepped(gain_db: float) -> float:
+    """The highest step that is not above it; a step is itself."""
+    return round(math.floor(gain_db / STEP_DB + 1e-6) * STEP_DB, 2)
 
 
 def misses(plan: GainPlan, coded: CodedLoudness) -> bool:
@@ -127,13 +139,15 @@ def misses(plan: GainPlan, coded: CodedLoudness) -> bool:
 def corrected(plan: GainPlan, coded: Sequence[CodedLoudness]) -> GainPlan | None:
     """The plan that brings renditions that miss this one to it; None if none does, or no gain would help.
 
-    One gain cannot help renditions that miss the loudness to both sides: that is left as it is.
+    One gain cannot help renditions that miss the loudness to both sides: that is left as it is. A gain that
+    is shared helps none: the tracks stay as far apart as they are.
     """
     if not any(misses(plan, each) for each in coded):
         return None
     off_lu = [_off_lu(plan, each) for each in coded]
     shift_db = 0.0
-    if max(map(abs, off_lu)) > TOLERANCE_LU and max(off_lu) - min(off_lu) <= 2 * TOLERANCE_LU:
+    is_off = max(map(abs, off_lu)) > TOLERANCE_LU and not plan.is_shared
+    if is_off and max(off_lu) - min(off_lu) <= 2 * TOLERANCE_LU:
         shift_db = -(max(off_lu) + min(off_lu)) / 2
     compensation_db = plan.compensation_db + shift_db
     shifted = replace(plan, gain_db=plan.gain_db + shift_db, compensation_db=compensation_db)

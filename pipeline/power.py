@@ -1,15 +1,14 @@
 """K-weighted power meter: the second meter beside `loudness`, made another way.
 
 Owns: gated integrated loudness and the highest momentary and short-term loudness of a 48 kHz stream, in
-constant memory. libavfilter's `biquad` weights, everything after it is arithmetic here: power in steps of
-10 ms, windows of 400 ms and 3 s that slide by a step, the two gates over a histogram.
+constant memory. libavfilter's `biquad` weights, everything after it is arithmetic here and in `programme`:
+power in steps of 10 ms, windows of 400 ms and 3 s that slide by a step, the two gates over a histogram.
 Source: ITU-R BS.1770-5 Annex 1; EBU Tech 3341 (momentary, short-term). Steps of 100 ms, as `ebur128` has
 them, would miss up to 0.6 LU of a tone as short as the window (Tech 3341 case 13).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
@@ -17,10 +16,20 @@ from typing import cast
 import av
 import numpy as np
 from av.filter import Graph
-from numpy.typing import NDArray
 
 from pipeline.grid import RATE_HZ
 from pipeline.media import Block
+from pipeline.programme import (
+    ABSOLUTE_GATE_LUFS,
+    BINS,
+    OFFSET_LU,
+    Powers,
+    Programme,
+    bins_of,
+    gated_lufs,
+    lufs_of,
+    programme_of,
+)
 
 STEP_SAMPLES = RATE_HZ // 100
 MOMENTARY_STEPS = 40
@@ -28,25 +37,12 @@ SHORT_TERM_STEPS = 300
 GATING_HOP_STEPS = 10
 """Gating blocks are 400 ms long and overlap by 75 %."""
 
-OFFSET_LU = -0.691
-"""BS.1770-5 (2): takes back what the weighting adds at 1 kHz."""
-
-ABSOLUTE_GATE_LUFS = -70.0
-RELATIVE_GATE_LU = -10.0
-BINS_PER_LU = 100
-"""How finely the relative gate can be drawn: a block within 0.01 LU of it may count or not."""
-
-BINS = 120 * BINS_PER_LU
-"""Up to +50 LUFS; what is louder counts in the last."""
-
 SHELF = (
     "b0=1.53512485958697:b1=-2.69169618940638:b2=1.19839281085285"
     ":a0=1:a1=-1.69065929318241:a2=0.73248077421585"
 )
 LOW_CUT = "b0=1:b1=-2:b2=1:a0=1:a1=-1.99004745483398:a2=0.99007225036621"
 """BS.1770-5 tables 1 and 2, at 48 kHz."""
-
-Powers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +76,14 @@ class PowerMeter:
             by_step = whole.reshape(len(whole), steps, STEP_SAMPLES)
             self._take(np.einsum("cst,cst->s", by_step, by_step) / STEP_SAMPLES)
 
+    @property
+    def programme(self) -> Programme:
+        """The gating blocks so far."""
+        return programme_of(self._count)
+
     def result(self) -> Levels:
         return Levels(
-            integrated_lufs=self._integrated(),
+            integrated_lufs=gated_lufs(self._count, self._power),
             momentary_max_lufs=_heard(self._momentary),
             short_term_max_lufs=_heard(self._short_term),
         )
@@ -104,17 +105,9 @@ class PowerMeter:
         """Absolute gate: only what is above it gets into the histogram."""
         lufs = OFFSET_LU + 10 * np.log10(np.maximum(blocks, 1e-30))
         above = lufs > ABSOLUTE_GATE_LUFS
-        at = np.minimum(((lufs[above] - ABSOLUTE_GATE_LUFS) * BINS_PER_LU).astype(np.int64), BINS - 1)
+        at = bins_of(lufs[above])
         self._count += np.bincount(at, minlength=BINS)
         self._power += np.bincount(at, weights=blocks[above], minlength=BINS)
-
-    def _integrated(self) -> float | None:
-        """BS.1770-5 (5) to (7): the mean of the blocks not more than 10 LU below the mean of all."""
-        if not self._count.any():
-            return None
-        gate_lufs = _lufs(self._power.sum() / self._count.sum()) + RELATIVE_GATE_LU
-        lowest = max(math.ceil((gate_lufs - ABSOLUTE_GATE_LUFS) * BINS_PER_LU), 0)
-        return _lufs(self._power[lowest:].sum() / self._count[lowest:].sum())
 
 
 def _windows(powers: Powers, steps: int, new: int) -> Powers:
@@ -126,13 +119,9 @@ def _windows(powers: Powers, steps: int, new: int) -> Powers:
     return np.asarray((summed[steps:] - summed[:-steps]) / steps)
 
 
-def _lufs(power: float) -> float:
-    return OFFSET_LU + 10 * math.log10(power)
-
-
 def _heard(power: float) -> float | None:
     """A highest level in LUFS; under the absolute gate it is silence, as for the integrated one."""
-    level = _lufs(power) if power > 0 else ABSOLUTE_GATE_LUFS
+    level = lufs_of(power) if power > 0 else ABSOLUTE_GATE_LUFS
     return level if level > ABSOLUTE_GATE_LUFS else None
 
 

@@ -1,7 +1,8 @@
 """How loud a file is, as players read it from its tags.
 
-The values are of the file's own bytes: its gain has been applied already. There is no album's value: a job
-knows one track. Sources: ReplayGain 2.0 (-18 LUFS), RFC 7845 5.2.1 (R128_TRACK_GAIN, -23 LUFS, Q7.8).
+The values are of the file's own bytes: its gain has been applied already. There is an album's value where the
+album has one gain, as it was when the file was made.
+Sources: ReplayGain 2.0 (-18 LUFS), RFC 7845 5.2.1 (R128_TRACK_GAIN, -23 LUFS, Q7.8).
 """
 
 from __future__ import annotations
@@ -31,20 +32,35 @@ class FileLoudness:
             peak_dbtp = min(peak_dbtp, plan.limit_dbtp)
         return FileLoudness(integrated_lufs=plan.planned_lufs, true_peak_dbtp=peak_dbtp)
 
+    def amplified(self, gain_db: float) -> FileLoudness:
+        """That of the same sound with this gain, of an album too: each of its tracks has it."""
+        return FileLoudness(
+            integrated_lufs=None if self.integrated_lufs is None else self.integrated_lufs + gain_db,
+            true_peak_dbtp=None if self.true_peak_dbtp is None else self.true_peak_dbtp + gain_db,
+        )
 
-def replaygain_tags(loudness: FileLoudness) -> Mapping[str, str]:
+
+def replaygain_tags(track: FileLoudness, album: FileLoudness | None = None) -> Mapping[str, str]:
     """ReplayGain 2.0's, lower case; none for what has no loudness. The peak is linear, full scale is 1."""
-    if loudness.integrated_lufs is None or loudness.true_peak_dbtp is None:
+    return {**_replaygain("track", track), **_replaygain("album", album)}
+
+
+def r128_tags(track: FileLoudness, album: FileLoudness | None = None) -> Mapping[str, str]:
+    """Opus's own, on top of the header's output gain, which is 0 here; ReplayGain's are not for Opus."""
+    return {**_r128("TRACK", track), **_r128("ALBUM", album)}
+
+
+def _replaygain(of: str, loudness: FileLoudness | None) -> dict[str, str]:
+    if loudness is None or loudness.integrated_lufs is None or loudness.true_peak_dbtp is None:
         return {}
     return {
-        "replaygain_track_gain": f"{REFERENCE_LUFS - loudness.integrated_lufs:.2f} dB",
-        "replaygain_track_peak": f"{10 ** (loudness.true_peak_dbtp / 20):.6f}",
+        f"replaygain_{of}_gain": f"{REFERENCE_LUFS - loudness.integrated_lufs:.2f} dB",
+        f"replaygain_{of}_peak": f"{10 ** (loudness.true_peak_dbtp / 20):.6f}",
     }
 
 
-def r128_tags(loudness: FileLoudness) -> Mapping[str, str]:
-    """Opus's own, on top of the header's output gain, which is 0 here; ReplayGain's are not for Opus."""
-    if loudness.integrated_lufs is None:
+def _r128(of: str, loudness: FileLoudness | None) -> dict[str, str]:
+    if loudness is None or loudness.integrated_lufs is None:
         return {}
     steps = round((R128_REFERENCE_LUFS - loudness.integrated_lufs) * Q7_8)
-    return {"R128_TRACK_GAIN": str(min(max(steps, R128_RANGE[0]), R128_RANGE[1]))}
+    return {f"R128_{of}_GAIN": str(min(max(steps, R128_RANGE[0]), R128_RANGE[1]))}

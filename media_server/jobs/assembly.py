@@ -14,7 +14,6 @@ import orjson
 from hls.asset import (
     Asset,
     AssetDownload,
-    AssetLoudness,
     AssetRendition,
     AssetSource,
     CodedLoudness,
@@ -38,6 +37,7 @@ from media_server.jobs.events import (
     SegmentMade,
 )
 from media_server.jobs.job import JobRequest
+from media_server.jobs.loudness import told_loudness
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import RUNGS
 
@@ -69,7 +69,8 @@ class _Rung:
 class Identity:
     """Whose bytes these are: what the Asset says of the job and the source beside the sound.
 
-    `warnings` are of what was done with the source before its child began.
+    `warnings` are of what was done with the source before its child began. `remade_by` is the job that makes
+    another version of the same upload, `job_id` stays the upload's.
     """
 
     job_id: str
@@ -79,6 +80,8 @@ class Identity:
     source_bytes: int
     source_title: str | None = None
     warnings: tuple[str, ...] = ()
+    remade_by: str | None = None
+    calls_back: bool = True
 
 
 class Assembly:
@@ -234,20 +237,10 @@ class Assembly:
             title=request.title or tags.get("title") or identity.source_title,
             artist=request.artist or tags.get("artist"),
             tags=dict(tags),
-            loudness=AssetLoudness(
-                integrated_lufs=plan.integrated_lufs,
-                true_peak_dbtp=plan.true_peak_dbtp,
-                range_lu=plan.range_lu,
-                gain_db=plan.gain_db,
-                target_lufs=request.options.loudness.target_lufs,
-                momentary_max_lufs=plan.momentary_max_lufs,
-                short_term_max_lufs=plan.short_term_max_lufs,
-                mode=request.options.loudness.mode,
-                reason=plan.reason,
-                ceiling_dbtp=request.options.loudness.ceiling_dbtp,
-                limit_dbtp=plan.limit_dbtp,
-                planned_lufs=plan.planned_lufs,
-                measured={n: self._measured[n] for n, _ in self._in_order() if n in self._measured},
+            loudness=told_loudness(
+                plan,
+                request.options.loudness,
+                {n: self._measured[n] for n, _ in self._in_order() if n in self._measured},
             ),
             renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
             waveform=self._drawn.get("waveform"),
@@ -257,6 +250,9 @@ class Assembly:
             downloads=tuple(self._downloads),
             source=self._source,
             options=request.options.model_dump(mode="json"),
+            album_id=request.album_id,
+            remade_by=identity.remade_by,
+            calls_back=identity.calls_back,
         )
 
     @property

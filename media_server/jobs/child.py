@@ -17,7 +17,6 @@ from media_server.jobs.events import (
     Finished,
     LadderMade,
     Message,
-    Planned,
     Probed,
     Progress,
     Remeasured,
@@ -25,7 +24,9 @@ from media_server.jobs.events import (
     pack,
 )
 from media_server.jobs.filing import FileOrder, Source, make_file, shaped_blocks, shaper_of
+from media_server.jobs.intent import Intent, WantedMode, intent_of
 from media_server.jobs.renditions import PROGRESS_STEP, make_renditions
+from pipeline.album import Share
 from pipeline.analyze import Analysis, Analyzer
 from pipeline.audit import is_faithful
 from pipeline.carried import fill
@@ -36,7 +37,7 @@ from pipeline.errors import LimitExceeded, Malformed, MediaError, Unsupported
 from pipeline.ladder import Ladder, ladder_for
 from pipeline.level import Level
 from pipeline.media import Block, Cover, MediaInfo
-from pipeline.normalize import CodedLoudness, Gain, GainPlan, Mode, corrected, misses, plan_gain
+from pipeline.normalize import CodedLoudness, Gain, GainPlan, corrected, misses
 from pipeline.outputs import Output, has_left_out, outputs_for
 from pipeline.plan import final
 from pipeline.probe import open_source, probe
@@ -57,12 +58,14 @@ LOSSY_SHARE = 0.9
 class Order:
     """What the child is asked to do, and within which limits.
 
-    `tags` are the job's own and go before the source's in every file; `source_title` is behind both.
+    `tags` are the job's own and go before the source's in every file; `source_title` is behind both. In mode
+    `album`, `others` is what the other tracks bring to it, and `most_gain_db` what this one was seen to bear
+    when it was made before, if it was.
     """
 
     source: Path
     ladder: tuple[str, ...]
-    mode: Mode
+    mode: WantedMode
     target_lufs: float
     ceiling_dbtp: float
     max_duration_s: float
@@ -71,6 +74,8 @@ class Order:
     outputs: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     source_title: str | None = None
+    others: Share = field(default_factory=Share)
+    most_gain_db: float | None = None
 
 
 def main(order: Order | FileOrder, connection: Connection) -> None:
@@ -115,13 +120,23 @@ def produce(order: Order) -> Iterator[Message]:
     silent = ("silent",) if analysis.true_peak_dbtp is None else ()
     warnings = (*reader.warnings, *cover_warnings, *silent, *ladder_warnings, *left_out, *clipped)
 
+    intent = intent_of(
+        analysis,
+        ladder,
+        mode=order.mode,
+        target_lufs=order.target_lufs,
+        ceiling_dbtp=order.ceiling_dbtp,
+        others=order.others,
+        most_gain_db=order.most_gain_db,
+    )
+
     def opening(plan: GainPlan) -> Iterator[Message]:
-        yield _planned(analysis, plan, warnings), b""
+        yield intent.told(plan, warnings), b""
         yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
         if cover is not None:
             yield Drawn(what="cover", media_type=cover.media_type), cover.data
 
-    plan, missed = yield from _make_ladder(order, ladder, analysis, opening)
+    plan, missed = yield from _make_ladder(order, ladder, intent, opening)
     source = Source(
         path=order.source,
         max_duration_s=order.max_duration_s,
@@ -131,6 +146,7 @@ def produce(order: Order) -> Iterator[Message]:
         loudness=FileLoudness(
             integrated_lufs=analysis.loudness.integrated_lufs, true_peak_dbtp=analysis.true_peak_dbtp
         ),
+        album=intent.album,
         tags=clean_tags(order.tags, info.tags, {"title": order.source_title or ""}),
         cover=cover,
     )
@@ -156,6 +172,7 @@ def produce_file(order: FileOrder) -> Iterator[Message]:
         samples=order.samples,
         plan=order.plan,
         loudness=order.loudness,
+        album=order.album,
         tags=clean_tags(order.tags),
         cover=cover,
     )
@@ -169,7 +186,7 @@ def produce_file(order: FileOrder) -> Iterator[Message]:
 def _make_ladder(
     order: Order,
     ladder: Ladder,
-    analysis: Analysis,
+    intent: Intent,
     opening: Callable[[GainPlan], Iterator[Message]],
 ) -> Generator[Message, None, tuple[GainPlan, bool]]:
     """Every rendition; returns the plan they were made by, and whether one misses it all the same.
@@ -177,17 +194,11 @@ def _make_ladder(
     Args:
         opening: what is told of a plan before its segments.
     """
-    wanted = plan_gain(
-        analysis.loudness,
-        analysis.true_peak_dbtp,
-        target_lufs=order.target_lufs,
-        ceiling_dbtp=order.ceiling_dbtp,
-        mode=order.mode,
-    )
+    analysis = intent.analysis
     lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
     lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
     until = LOSSY_SHARE if lossless else 1.0
-    plan = final(wanted, analysis, lossy, lambda: _track_of(order))
+    plan = final(intent.plan, analysis, lossy, lambda: _track_of(order))
 
     def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
         yield from opening(plan)
@@ -276,23 +287,6 @@ def _probed(info: MediaInfo) -> Probed:
         bit_rate_bps=info.bit_rate_bps,
         duration_s=info.duration_s,
         tags=dict(info.tags),
-    )
-
-
-def _planned(analysis: Analysis, plan: GainPlan, warnings: tuple[str, ...]) -> Planned:
-    return Planned(
-        samples=analysis.samples,
-        channels=analysis.channels,
-        integrated_lufs=analysis.loudness.integrated_lufs,
-        range_lu=analysis.loudness.range_lu,
-        true_peak_dbtp=analysis.true_peak_dbtp,
-        gain_db=plan.gain_db,
-        reason=plan.reason,
-        planned_lufs=plan.planned_lufs,
-        limit_dbtp=plan.limit_dbtp,
-        momentary_max_lufs=analysis.levels.momentary_max_lufs,
-        short_term_max_lufs=analysis.levels.short_term_max_lufs,
-        warnings=warnings,
     )
 
 

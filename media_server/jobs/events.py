@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from media_server.errors import LimitExceeded, Malformed, MediaError, Unavailable, Unsupported
 from pipeline.outputs import Format
+from pipeline.programme import BINS
 
 MAX_MESSAGE_BYTES = 256 << 20
 """The largest payload is the waveform: 33 MB for four hours of stereo, 195 MB for a day of it."""
@@ -50,6 +51,22 @@ class Progress(_Event):
     fraction: float = Field(ge=0, le=1)
 
 
+Bin = Annotated[int, Field(ge=0, lt=BINS)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class AlbumPlanned(_Event):
+    """The album that the gain was planned for, before it; then what the track brings to the album.
+
+    `blocks` as a `pipeline.programme.Programme` has them.
+    """
+
+    integrated_lufs: float | None
+    true_peak_dbtp: float | None
+    most_gain_db: float | None
+    blocks: tuple[tuple[Bin, Count], ...]
+
+
 class Planned(_Event):
     """Measured and decided. A second one takes the first back, and all that was made by it.
 
@@ -69,6 +86,7 @@ class Planned(_Event):
     momentary_max_lufs: float | None = None
     short_term_max_lufs: float | None = None
     warnings: tuple[str, ...] = ()
+    album: AlbumPlanned | None = None
 
 
 class Initialised(_Event):

@@ -24,7 +24,10 @@ from pipeline.resample import Resampler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A source that was measured: `samples` at 48 kHz, its `loudness` before the plan of its ladder."""
+    """A source that was measured: `samples` at 48 kHz, its `loudness` before the plan of its ladder.
+
+    `album` is the loudness of its album, of which all tracks have the plan's gain; None without one.
+    """
 
     path: Path
     max_duration_s: float
@@ -34,11 +37,12 @@ class Source:
     loudness: FileLoudness
     tags: Mapping[str, str]
     cover: Cover | None
+    album: FileLoudness | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileOrder:
-    """One more file of a track that was measured before; `tags` are the track's."""
+    """One more file of a track that was measured before; `tags` are the track's, `album` as of a Source."""
 
     source: Path
     output: str
@@ -50,6 +54,7 @@ class FileOrder:
     equalizer: tuple[Band, ...]
     max_duration_s: float
     memory_bytes: int
+    album: FileLoudness | None = None
 
 
 def make_file(source: Source, output: Output) -> Iterator[Message]:
@@ -67,11 +72,14 @@ def make_file(source: Source, output: Output) -> Iterator[Message]:
         # what was measured is the equalized sound, of which this file is not
         unknown = FileLoudness(integrated_lufs=None, true_peak_dbtp=None)
         loudness = unknown if source.equalizer else source.loudness
+        album = None if source.equalizer else source.album
     else:
         blocks = _like_the_ladder(source, output, reader)
         loudness = source.loudness.planned(source.plan)
+        album = None if source.album is None else source.album.amplified(source.plan.gain_db)
     samples = at_rate(source.samples, RATE_HZ, output.rate_hz)
-    writer = writer_for(output, About(tags=source.tags, loudness=loudness, cover=source.cover), samples)
+    about = About(tags=source.tags, loudness=loudness, cover=source.cover, album=album)
+    writer = writer_for(output, about, samples)
     for piece in (piece for block in blocks for piece in writer.push(block)):
         yield PieceMade(output=output.name, offset=piece.offset), piece.data
     for piece in writer.flush():

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from hls.asset import Asset, AssetDownload, AssetLoudness
+from hls.asset import Asset, AssetDownload
 from media_server.broker.base import Delivery
 from media_server.errors import Conflict, NotFound, Unavailable
 from media_server.jobs.downloads import Downloads, download_of
@@ -28,6 +28,7 @@ from media_server.jobs.filing import FileOrder
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobRequest, JobState, Source, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
+from media_server.jobs.loudness import file_loudness, plan_of
 from media_server.jobs.making import Making
 from media_server.jobs.options import Options
 from media_server.jobs.pointer import pointer_held
@@ -39,8 +40,6 @@ from media_server.settings import Settings
 from media_server.state.base import State
 from media_server.storage.assets import original_key
 from media_server.storage.base import Storage
-from pipeline.normalize import GainPlan
-from pipeline.replaygain import FileLoudness
 
 if TYPE_CHECKING:
     from media_server.storage.sources import S3Sources
@@ -202,33 +201,19 @@ class Maker:
 def order_of(asset: Asset, output: str, source: Path, settings: Settings) -> FileOrder:
     """What the child is asked for: the track's own tone, plan, length and words."""
     words = {"title": asset.title, "artist": asset.artist}
+    album = asset.loudness.album
     return FileOrder(
         source=source,
         output=output,
         samples=asset.duration_samples,
         channels=asset.renditions[0].channels,
-        plan=_plan_of(asset.loudness),
-        loudness=FileLoudness(
-            integrated_lufs=asset.loudness.integrated_lufs, true_peak_dbtp=asset.loudness.true_peak_dbtp
-        ),
+        plan=plan_of(asset.loudness),
+        loudness=file_loudness(asset.loudness),
+        album=None if album is None else file_loudness(album),
         tags={**asset.tags, **{name: text for name, text in words.items() if text}},
         equalizer=Options.model_validate(asset.options).equalizer_bands,
         max_duration_s=settings.max_duration_s,
         memory_bytes=settings.job_memory_bytes,
-    )
-
-
-def _plan_of(told: AssetLoudness) -> GainPlan:
-    """The plan that the track's renditions were made by; a version with a known source tells all of it."""
-    return _PLAN.validate_python(
-        {
-            "gain_db": told.gain_db,
-            "target_lufs": told.target_lufs,
-            "ceiling_dbtp": told.ceiling_dbtp,
-            "reason": told.reason,
-            "planned_lufs": told.planned_lufs,
-            "limit_dbtp": told.limit_dbtp,
-        }
     )
 
 
@@ -239,6 +224,3 @@ def _has(asset: Asset, output: str) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-_PLAN = TypeAdapter(GainPlan)

@@ -10,7 +10,9 @@ import pytest
 import whole_files
 
 from pipeline.about import edges_of, picture_comment, spelled
+from pipeline.m4a import freeform_tags
 from pipeline.outputs import Format
+from pipeline.replaygain import FileLoudness
 
 
 def test_vorbis_comments_have_the_names_of_their_recommendation() -> None:
@@ -33,6 +35,23 @@ def test_opus_has_its_own_gain_and_not_replaygain_s() -> None:
     names = spelled(whole_files.about(), Format.OPUS)
     assert names["R128_TRACK_GAIN"] == "-2304"
     assert not [name for name in names if name.startswith("REPLAYGAIN")]
+
+
+@pytest.mark.parametrize(
+    ("fmt", "name", "text"),
+    [
+        (Format.MP3, "REPLAYGAIN_ALBUM_GAIN", "-6.00 dB"),
+        (Format.FLAC, "REPLAYGAIN_ALBUM_PEAK", "1.000000"),
+        (Format.OGG, "REPLAYGAIN_ALBUM_GAIN", "-6.00 dB"),
+        (Format.OPUS, "R128_ALBUM_GAIN", "-2816"),
+    ],
+)
+def test_a_track_of_an_album_says_how_loud_the_album_is(fmt: Format, name: str, text: str) -> None:
+    """M4A has it among its own boxes."""
+    album = FileLoudness(integrated_lufs=-12.0, true_peak_dbtp=0.0)
+    assert spelled(replace(whole_files.about(), album=album), fmt)[name] == text
+    assert freeform_tags(replace(whole_files.about(), album=album))["replaygain_album_gain"] == "-6.00 dB"
+    assert name not in spelled(whole_files.about(), fmt)
 
 
 @pytest.mark.parametrize("fmt", Format)

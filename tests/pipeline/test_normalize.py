@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import signals
@@ -14,6 +16,7 @@ from pipeline.media import Block
 from pipeline.normalize import (
     MARGIN_DB,
     MAX_LIMITING_DB,
+    STEP_DB,
     CodedLoudness,
     Gain,
     GainPlan,
@@ -21,6 +24,7 @@ from pipeline.normalize import (
     lowered,
     misses,
     plan_gain,
+    stepped,
 )
 
 SILENCE = Loudness(integrated_lufs=None, range_lu=None)
@@ -261,3 +265,33 @@ def test_gain_multiplies_and_keeps_place_and_precision() -> None:
 def test_nothing_is_clipped() -> None:
     """What passes full scale stays as it is: encoders take float, and a limiter is no part of a gain."""
     assert amplified(signals.square(10, 100), 12.0).max() == pytest.approx(10 ** (12 / 20))
+
+
+SHARED = replace(PLAIN, is_shared=True)
+
+
+@pytest.mark.parametrize(
+    ("measured", "gain_db"),
+    [
+        ([coded(-0.5), coded(-0.4)], None),  # too quiet: it stays as far from the other tracks as it is
+        ([coded(0.9)], None),
+        ([coded(0.0, -0.8)], 1.7),  # 0.2 dB over the ceiling, and the margin
+        ([coded(0.0, -0.82)], 1.7),  # the step below
+        ([coded(-0.5, -0.8)], 1.7),
+    ],
+)
+def test_a_shared_gain_is_only_lowered_and_by_whole_steps(
+    measured: list[CodedLoudness], gain_db: float | None
+) -> None:
+    better = corrected(SHARED, measured)
+    assert (better and better.gain_db) == gain_db
+    if better is not None:
+        assert better.planned_lufs == pytest.approx(-14.0 + better.gain_db - SHARED.gain_db)
+        assert (better.reason, better.compensation_db, better.is_shared) == ("ceiling", 0.0, True)
+
+
+@given(st.floats(-60, 60))
+def test_a_step_is_at_most_its_length_below_and_is_itself(gain_db: float) -> None:
+    step_db = stepped(gain_db)
+    assert gain_db - STEP_DB - 1e-6 <= step_db <= gain_db + 1e-6
+    assert stepped(step_db) == step_db

@@ -35,6 +35,26 @@ def test_silence_has_no_gain() -> None:
     assert r128_tags(loudness(None, None)) == {}
 
 
+def test_an_album_has_its_own_gain_beside_the_track_s() -> None:
+    """ReplayGain 2.0; RFC 7845 5.2.1: R128_ALBUM_GAIN."""
+    track, album = loudness(-20.0, -9.0), loudness(-14.0, 0.0)
+    assert replaygain_tags(track, album) == {
+        "replaygain_track_gain": "2.00 dB",
+        "replaygain_track_peak": "0.354813",
+        "replaygain_album_gain": "-4.00 dB",
+        "replaygain_album_peak": "1.000000",
+    }
+    assert r128_tags(track, album) == {"R128_TRACK_GAIN": "-768", "R128_ALBUM_GAIN": "-2304"}
+    silent = loudness(None, None)
+    assert replaygain_tags(silent, album).keys() == {"replaygain_album_gain", "replaygain_album_peak"}
+    assert r128_tags(silent, silent) == {}
+
+
+def test_each_track_of_an_album_has_the_album_s_gain() -> None:
+    assert loudness(-20.0, -6.0).amplified(3.5) == loudness(-16.5, -2.5)
+    assert loudness(None, None).amplified(3.5) == loudness(None, None)
+
+
 def plan(gain_db: float, planned_lufs: float | None, limit_dbtp: float | None = None) -> GainPlan:
     return GainPlan(
         gain_db=gain_db,

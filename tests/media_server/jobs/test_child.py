@@ -31,10 +31,12 @@ from media_server.jobs.events import (
     Remeasured,
     SegmentMade,
 )
+from pipeline.album import Share
 from pipeline.equalizer import Band
 from pipeline.errors import LimitExceeded, Malformed, Unsupported
 from pipeline.grid import at_grid_rate
 from pipeline.ladder import DEFAULT_LADDER, RUNGS
+from pipeline.programme import Programme
 from pipeline.waveform import Waveform
 
 
@@ -373,3 +375,31 @@ def test_bands_that_change_nothing_leave_every_byte_as_it_is(tmp_path: Path, ban
     path = tmp_path / "a.flac"
     signals.write(path, signals.music(0.5), 48_000, "flac")
     assert told(path, ladder=("128k",), equalizer=bands) == told(path, ladder=("128k",))
+
+
+def test_a_track_of_an_album_has_the_gain_of_all_and_says_so(tmp_path: Path) -> None:
+    """ReplayGain: the album's value is of all tracks, with the gain that each of them has."""
+    path = tmp_path / "a.flac"
+    signals.write(path, signals.sine(997, 2, amplitude=0.05), 48_000, "flac")
+    loud = Share(programme=Programme(((6_000, 5_000),)), true_peak_dbtp=-2.0, most_gain_db=1.0)
+    story = told(path, mode="album", ladder=("128k",), others=loud, outputs=("opus-64", "flac"))
+    (plan,) = [event for event, _ in story if isinstance(event, Planned)]
+    assert plan.gain_db == pytest.approx(-4.0, abs=0.06)
+    assert (plan.reason, plan.album.true_peak_dbtp) == ("target", -2.0)
+    assert lossy(story)["128k"].integrated_lufs == pytest.approx(-26.0 - 4.0, abs=0.2)
+    opus, flac = (
+        b"".join(data for event, data in story if isinstance(event, PieceMade) and event.output == name)
+        for name in ("opus-64", "flac")
+    )
+    album_lufs = plan.album.integrated_lufs
+    assert b"R128_ALBUM_GAIN=%d" % round((-23 - album_lufs - plan.gain_db) * 256) in opus
+    assert b"REPLAYGAIN_ALBUM_GAIN=%.2f dB" % (-18 - album_lufs) in flac
+
+
+def test_a_track_of_an_album_makes_up_for_nothing(tmp_path: Path) -> None:
+    """By itself it would be made again, louder; in an album it stays as far from the others as it is."""
+    loud = Share(
+        programme=Programme(((6_000, 5_000),)), target_lufs=0.0, true_peak_dbtp=-50.0, most_gain_db=49.0
+    )
+    story = told(faint(tmp_path / "a.wav"), mode="album", target_lufs=0.0, others=loud)
+    assert [type(event) for event, _ in story].count(Planned) == 1
