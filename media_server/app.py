@@ -29,6 +29,7 @@ from media_server.jobs.catalogue import Catalogue
 from media_server.jobs.folders import Folders
 from media_server.jobs.handler import Handler
 from media_server.jobs.maker import Maker
+from media_server.jobs.regainer import Regainer
 from media_server.jobs.worker import Worker
 from media_server.metrics import Metrics
 from media_server.settings import Settings
@@ -85,6 +86,7 @@ def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> 
         folders=folders,
         storage=opened.storage,
         state=opened.state,
+        broker=opened.broker,
         metrics=metrics,
         published=assets.forget,
         sources=opened.sources,
@@ -94,6 +96,16 @@ def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> 
         folders=folders,
         storage=opened.storage,
         state=opened.state,
+        published=assets.forget,
+        sources=opened.sources,
+    )
+    regainer = Regainer(
+        settings=settings,
+        folders=folders,
+        storage=opened.storage,
+        state=opened.state,
+        broker=opened.broker,
+        metrics=metrics,
         published=assets.forget,
         sources=opened.sources,
     )
@@ -123,7 +135,7 @@ def _joined(settings: Settings, folders: Folders, opened: adapters.Adapters) -> 
         catalogue = CatalogueConsumer(opened.connection, changes.apply, time.time)
     return Parts(
         services=services,
-        worker=Worker(opened.broker, handler, metrics, settings.jobs_concurrent, maker),
+        worker=Worker(opened.broker, handler, metrics, settings.jobs_concurrent, maker, regainer),
         sender=CallbackSender(opened.outbox, settings, metrics, time.time),
         catalogue=catalogue,
         keys=KeyRefresh(keys_url, keys) if keys_url is not None else None,

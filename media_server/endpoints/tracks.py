@@ -62,8 +62,9 @@ class TrackLoudness:
     """The source as measured, null for silence; the gain that was planned, and why; what came of it.
 
     `reason` is `target`, `limited` (reached behind a limiter at `limit_dbtp`), `ceiling` (the peaks left no
-    room for more), `silence` or `off`; `measured` has every lossy rendition. Null or empty where an older
-    version of the server made the track.
+    room for more), `silence` or `off`; `measured` has every lossy rendition. In mode `album` gain and reason
+    are those of the album, and `album_lufs` is what all of it measured, before the gain. Null or empty where
+    an older version of the server made the track.
     """
 
     integrated_lufs: float | None
@@ -78,6 +79,7 @@ class TrackLoudness:
     ceiling_dbtp: float | None
     limit_dbtp: float | None
     planned_lufs: float | None
+    album_lufs: float | None
     measured: Mapping[str, RenditionLoudness]
 
 
@@ -213,6 +215,7 @@ def _loudness(told: AssetLoudness) -> TrackLoudness:
         ceiling_dbtp=told.ceiling_dbtp,
         limit_dbtp=_rounded(told.limit_dbtp),
         planned_lufs=_rounded(told.planned_lufs),
+        album_lufs=None if told.album is None else _rounded(told.album.integrated_lufs),
         measured={
             name: RenditionLoudness(
                 integrated_lufs=_rounded(coded.integrated_lufs), true_peak_dbtp=_rounded(coded.true_peak_dbtp)

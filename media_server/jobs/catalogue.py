@@ -17,6 +17,7 @@ from media_server.broker.base import Broker
 from media_server.broker.envelope import TRACK_DELETED, UPDATED, USER_DELETED, Envelope, Refused, why
 from media_server.errors import Conflict
 from media_server.jobs import amendments
+from media_server.jobs.albums import settle
 from media_server.jobs.job import Text, Uuid, now_rfc3339
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.publish import live_asset, put_pointer
@@ -103,6 +104,8 @@ class Catalogue:
             if live is not None:
                 await put_pointer(self._storage, self._state, amendments.applied(now_known, live))
         self._assets.forget(track_id)
+        if "user_id" in changes:  # with its owner it changes its album
+            await settle(track_id, storage=self._storage, broker=self._broker, locks=self._state)
         log.info("track.updated", track_id=track_id, fields=sorted(changes), live=live is not None)
 
     async def _delete(self, track_id: str, at: str) -> None:

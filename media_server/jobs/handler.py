@@ -18,21 +18,20 @@ import structlog
 from pydantic import ValidationError
 
 from hls.asset import Asset
-from media_server.broker.base import Callback, Delivery
+from media_server.broker.base import Broker, Callback, Delivery
 from media_server.broker.envelope import COMPLETED, FAILED
 from media_server.errors import Conflict, NotFound
 from media_server.jobs import report
+from media_server.jobs.albums import others_of, settle
 from media_server.jobs.antivirus import screen
 from media_server.jobs.assembly import Assembly, Identity
-from media_server.jobs.child import Order
 from media_server.jobs.downloads import Downloads
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
-from media_server.jobs.fetch import Fetched, fetch
+from media_server.jobs.fetch import fetch
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
-from media_server.jobs.lease import LeaseLost, while_leased
-from media_server.jobs.options import Options
-from media_server.jobs.production import Production
+from media_server.jobs.lease import LEASE_LOST, LeaseLost, while_leased
+from media_server.jobs.production import Production, order_of
 from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of
 from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
@@ -50,9 +49,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LEASE_LOST = "lease_lost"
-"""The code of the broker's refusal to whoever holds no lease any more."""
-
 
 class Handler:
     """Turns deliveries into tracks."""
@@ -64,6 +60,7 @@ class Handler:
         folders: Folders,
         storage: Storage,
         state: State,
+        broker: Broker,
         metrics: Metrics,
         published: Callable[[str], None],
         sources: S3Sources | None = None,
@@ -72,6 +69,7 @@ class Handler:
         self._folders = folders
         self._storage = storage
         self._state = state
+        self._broker = broker
         self._metrics = metrics
         self._published = published
         self._sources = sources
@@ -162,22 +160,26 @@ class Handler:
             # an earlier attempt got this far, though perhaps not into the list of tracks, or to its files
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
+            await self._settle(live)
             return live
         must_be_newer((request.source_version or 0, submission.accepted_at, delivery.job_id), live)
         accepted_at = submission.accepted_at
         await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
         fetched = await fetch(submission, folder, self._storage, self._settings, self._sources)
         warnings = await screen(fetched.path, fetched.size_bytes, self._settings)
+        request = request.model_copy(update={"options": options})
+        source_title = submission.upload.title if submission.upload else None
         assembly = Assembly(
-            request.model_copy(update={"options": options}),
+            request,
             Identity(
                 job_id=delivery.job_id,
                 created_at=now_rfc3339(),
                 order=submission.accepted_at,
                 source_sha256=fetched.sha256,
                 source_bytes=fetched.size_bytes,
-                source_title=submission.upload.title if submission.upload else None,
+                source_title=source_title,
                 warnings=warnings,
+                calls_back=submission.calls_back,
             ),
         )
         production = Production(
@@ -190,22 +192,14 @@ class Handler:
             metrics=self._metrics,
             published=self._published,
         )
-        return await production.make(self._order(submission, options, fetched))
+        order = order_of(request, fetched.path, self._settings)
+        others = await others_of(self._storage, request)
+        asset = await production.make(replace(order, source_title=source_title, others=others))
+        await self._settle(asset)
+        return asset
 
-    def _order(self, submission: Submission, options: Options, fetched: Fetched) -> Order:
-        return Order(
-            source=fetched.path,
-            ladder=options.rungs(self._settings.profiles),
-            mode=options.loudness.mode,
-            target_lufs=options.loudness.target_lufs,
-            ceiling_dbtp=options.loudness.ceiling_dbtp,
-            max_duration_s=self._settings.max_duration_s,
-            memory_bytes=self._settings.job_memory_bytes,
-            equalizer=options.equalizer_bands,
-            outputs=options.outputs,
-            tags=submission.tags,
-            source_title=submission.upload.title if submission.upload else None,
-        )
+    async def _settle(self, asset: Asset) -> None:
+        await settle(asset.track_id, storage=self._storage, broker=self._broker, locks=self._state)
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:
         result = report.completed(asset, self._settings.base_url)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from media_server.errors import Conflict
 from media_server.ids import canonical_uuid
@@ -59,6 +59,13 @@ class JobRequest(Foreign):
     artist: Text | None = None
     album_id: Text | None = None
     options: Options = Options()
+
+    @field_validator("options")
+    @classmethod
+    def _has_the_album_it_speaks_of(cls, options: Options, others: ValidationInfo) -> Options:
+        if options.loudness.mode == "album" and not others.data.get("album_id"):
+            raise ValueError("loudness.mode is album, which needs an album_id, and there is none")
+        return options
 
 
 class JobState(StrEnum):

@@ -16,6 +16,10 @@ LEASE_S = 15.0
 RENEWALS_PER_LEASE = 3
 
 
+LEASE_LOST = "lease_lost"
+"""The code of the broker's refusal to whoever holds no lease any more."""
+
+
 class LeaseLost(Exception):
     """Somebody else has the delivery now: stop, say nothing, change nothing."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,26 +18,24 @@ from pydantic import ValidationError
 
 from hls.asset import Asset, AssetDownload
 from media_server.broker.base import Delivery
-from media_server.errors import Conflict, NotFound, Unavailable
+from media_server.errors import Conflict, NotFound
 from media_server.jobs.downloads import Downloads, download_of
 from media_server.jobs.events import FileMade, PieceMade
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
-from media_server.jobs.fetch import LOCAL_NAME, fetch
 from media_server.jobs.filing import FileOrder
 from media_server.jobs.folders import Folders
-from media_server.jobs.job import Job, JobRequest, JobState, Source, Stage, now_rfc3339
+from media_server.jobs.job import Job, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
 from media_server.jobs.loudness import file_loudness, plan_of
 from media_server.jobs.making import Making
 from media_server.jobs.options import Options
+from media_server.jobs.original import bring
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.publish import add_download, live_asset, put_pointer
 from media_server.jobs.runner import run
-from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
 from media_server.settings import Settings
 from media_server.state.base import State
-from media_server.storage.assets import original_key
 from media_server.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -134,7 +131,8 @@ class Maker:
         asset = await self._live(making)
         if _has(asset, making.output):
             return  # an earlier attempt got this far
-        source = await self._bring(asset, folder)
+        assert asset.source is not None  # nothing is offered of what is not known
+        source = await bring(asset, folder, self._storage, self._settings, self._sources)
         downloads = Downloads(folder, self._settings.max_source_bytes)
         order = order_of(asset, making.output, source, self._settings)
         async with run(order) as events:
@@ -169,34 +167,6 @@ class Maker:
             raise Conflict("superseded", "a newer upload of the track is published")
         return asset
 
-    async def _bring(self, asset: Asset, folder: Path) -> Path:
-        """The source, and that it is still the one that the track was made of.
-
-        Raises:
-            NotFound: `source_not_found`.
-            Conflict: `source_changed`.
-        """
-        assert asset.source is not None  # nothing is offered of what is not known
-        where = Source(bucket=asset.source.bucket, key=asset.source.key, path=asset.source.path)
-        if where.kind != "none":
-            request = JobRequest(track_id=asset.track_id, source=where)
-            submission = Submission(request=request, accepted_at=asset.order)
-            fetched = await fetch(submission, folder, self._storage, self._settings, self._sources)
-            path, sha256 = fetched.path, fetched.sha256
-        else:
-            path = folder / LOCAL_NAME
-            try:
-                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-                await self._storage.get_file(original_key(asset.track_id), path)
-                sha256 = await asyncio.to_thread(_sha256, path)
-            except NotFound:
-                raise NotFound("source_not_found", "the track's original is not kept any more") from None
-            except OSError as error:
-                raise Unavailable("disk", f"the original cannot be brought here: {error.strerror}") from error
-        if sha256 != asset.source_sha256:
-            raise Conflict("source_changed", "the original is not the one that the track was made of")
-        return path
-
 
 def order_of(asset: Asset, output: str, source: Path, settings: Settings) -> FileOrder:
     """What the child is asked for: the track's own tone, plan, length and words."""
@@ -219,8 +189,3 @@ def order_of(asset: Asset, output: str, source: Path, settings: Settings) -> Fil
 
 def _has(asset: Asset, output: str) -> bool:
     return any(download.name == output for download in asset.downloads)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

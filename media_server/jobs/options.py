@@ -60,11 +60,13 @@ class Foreign(BaseModel):
 class LoudnessOptions(Foreign):
     """`track` brings the track to the target by gain alone, as far as the ceiling allows.
 
+    `album` does so for all tracks of the job's `album_id` that say it, as one programme with one gain: they
+    stay as far apart as they are. The gain changes when the album does.
     `limit` reaches the target all the same: a limiter takes the peaks down that would pass the ceiling.
     `off` leaves the track as it is.
     """
 
-    mode: Literal["track", "limit", "off"] = "track"
+    mode: Literal["track", "album", "limit", "off"] = "track"
     target_lufs: float = Field(-14.0, ge=-70, le=0)
     ceiling_dbtp: float = Field(-1.0, ge=-20, le=0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -18,20 +19,43 @@ from media_server.jobs.assembly import Assembly
 from media_server.jobs.child import Order
 from media_server.jobs.downloads import Downloads
 from media_server.jobs.events import LadderMade
-from media_server.jobs.job import Stage
+from media_server.jobs.job import JobRequest, Stage
 from media_server.jobs.lease import LeaseLost
 from media_server.jobs.publish import drop, list_downloads, point_to, store_event
 from media_server.jobs.runner import run
 from media_server.jobs.watched import Watched, place_of
 from media_server.metrics import Metrics
+from media_server.settings import Settings
 from media_server.state.base import State
 from media_server.storage.base import Storage
 
 log = structlog.get_logger()
 
 
+def order_of(request: JobRequest, source: Path, settings: Settings) -> Order:
+    """What the child is asked for by a job whose options are spelt out."""
+    options = request.options
+    said = {"title": request.title, "artist": request.artist}
+    return Order(
+        source=source,
+        ladder=options.rungs(settings.profiles),
+        mode=options.loudness.mode,
+        target_lufs=options.loudness.target_lufs,
+        ceiling_dbtp=options.loudness.ceiling_dbtp,
+        max_duration_s=settings.max_duration_s,
+        memory_bytes=settings.job_memory_bytes,
+        equalizer=options.equalizer_bands,
+        outputs=options.outputs,
+        tags={name: text for name, text in said.items() if text},
+    )
+
+
 class Production:
-    """One attempt; `published` is told the track's id when a version of it has gone live."""
+    """One attempt; `published` is told the track's id when a version of it has gone live.
+
+    Args:
+        replacing: the version that the new one takes the place of; see `publish.point_to`.
+    """
 
     def __init__(
         self,
@@ -44,6 +68,7 @@ class Production:
         state: State,
         metrics: Metrics,
         published: Callable[[str], None],
+        replacing: str | None = None,
     ) -> None:
         self._assembly = assembly
         self._downloads = downloads
@@ -53,6 +78,7 @@ class Production:
         self._state = state
         self._metrics = metrics
         self._published = published
+        self._replacing = replacing
         self._live: Asset | None = None
 
     async def make(self, order: Order) -> Asset:
@@ -93,7 +119,7 @@ class Production:
     async def _publish(self) -> Asset:
         if not await self._delivery.extend():
             raise LeaseLost
-        asset = await point_to(self._storage, self._state, self._assembly.asset)
+        asset = await point_to(self._storage, self._state, self._assembly.asset, replacing=self._replacing)
         self._published(asset.track_id)
         await drop(self._storage, self._assembly)
         return asset

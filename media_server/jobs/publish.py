@@ -19,6 +19,7 @@ from media_server.jobs.amendments import applied, load
 from media_server.jobs.assembly import Assembly, File
 from media_server.jobs.downloads import Downloads
 from media_server.jobs.events import Event, FileMade, PieceMade
+from media_server.jobs.membership import enrol
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.tombstone import must_not_be_deleted
 from media_server.state.base import State, TrackSummary
@@ -100,9 +101,21 @@ def order_of(asset: Asset) -> tuple[int, str, str]:
     return (asset.source_version or 0, asset.order, asset.job_id)
 
 
-async def point_to(storage: Storage, state: State, asset: Asset) -> Asset:
+def must_be_live(version: str, live: Asset | None) -> None:
+    """A version that is made again is replaced only where it is still the one that is heard.
+
+    Raises:
+        Conflict: `superseded`.
+    """
+    if live is None or live.version != version:
+        raise Conflict("superseded", f"version {version} of the track is not live any more")
+
+
+async def point_to(storage: Storage, state: State, asset: Asset, *, replacing: str | None = None) -> Asset:
     """Make `asset` the live version of its track, with what was changed of it since its upload.
 
+    Args:
+        replacing: the version of the same upload that it is to take the place of; None for a new upload.
     Raises:
         Unavailable: `bad_playlist`, what would be served is no playlist: our bug, nothing is published;
             `pointer_busy`.
@@ -111,8 +124,12 @@ async def point_to(storage: Storage, state: State, asset: Asset) -> Asset:
     # a long track's playlists take longer to read than anyone should wait for
     await asyncio.to_thread(check_playlists, asset)
     async with pointer_held(state, asset.track_id):
-        must_be_newer(order_of(asset), await live_asset(storage, asset.track_id))
+        live = await live_asset(storage, asset.track_id)
+        if replacing is None:
+            must_be_newer(order_of(asset), live)
         await must_not_be_deleted(storage, asset.track_id, asset.user_id, asset.order)
+        if replacing is not None:
+            must_be_live(replacing, live)
         asset = applied(await load(storage, asset.track_id), asset)
         await put_pointer(storage, state, asset)
     return asset
@@ -132,7 +149,7 @@ async def list_downloads(
     async with pointer_held(state, asset.track_id):
         await must_not_be_deleted(storage, asset.track_id, asset.user_id, asset.order)
         live = await live_asset(storage, asset.track_id)
-        if live is None or live.job_id != asset.job_id:
+        if live is None or (live.job_id, live.version) != (asset.job_id, asset.version):
             return asset
         live = replace(live, downloads=downloads, warnings=(*live.warnings, *warnings))
         await put_pointer(storage, state, live)
@@ -150,6 +167,7 @@ async def drop_unlisted(storage: Storage, asset: Asset) -> None:
 
 async def put_pointer(storage: Storage, state: State, asset: Asset) -> None:
     """Write what is live of a track, and its place in the list; for whoever holds the pointer."""
+    await enrol(storage, asset)
     pointer = asset_key(asset.track_id)
     await storage.put(pointer, asset.to_json(), media_type="application/json", cache_control="no-cache")
     await state.save_track(summary_of(asset))

@@ -14,6 +14,7 @@ import structlog
 
 from media_server.broker.base import Broker
 from media_server.errors import Unavailable
+from media_server.jobs.albums import settle
 from media_server.jobs.amendments import amendments_key
 from media_server.jobs.job import now_rfc3339
 from media_server.jobs.pointer import pointer_held
@@ -59,6 +60,7 @@ async def take_down(
         await state.forget_track(track_id)
         await storage.delete(asset_key(track_id))
     assets.drop(track_id)
+    await settle(track_id, storage=storage, broker=broker, locks=state)
     removed = await _remove_files(track_id, storage, state)
     assets.drop(track_id)
     log.info("track.deleted", track_id=track_id, objects=removed)

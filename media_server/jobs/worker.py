@@ -11,6 +11,8 @@ from media_server.errors import Unavailable
 from media_server.jobs.handler import Handler
 from media_server.jobs.maker import Maker
 from media_server.jobs.making import is_making
+from media_server.jobs.regain import is_regain
+from media_server.jobs.regainer import Regainer
 from media_server.metrics import Metrics
 
 log = structlog.get_logger()
@@ -20,7 +22,10 @@ IDLE_S = 1.0
 
 
 class Worker:
-    """`concurrent` jobs at a time from one broker; `maker` takes the Makings among them."""
+    """`concurrent` jobs at a time from one broker.
+
+    `maker` takes the Makings among them, `regainer` the Regains.
+    """
 
     def __init__(
         self,
@@ -29,10 +34,12 @@ class Worker:
         metrics: Metrics,
         concurrent: int,
         maker: Maker | None = None,
+        regainer: Regainer | None = None,
     ) -> None:
         self._broker = broker
         self._handler = handler
         self._maker = maker
+        self._regainer = regainer
         self._metrics = metrics
         self._concurrent = concurrent
 
@@ -71,6 +78,8 @@ class Worker:
     async def _handle(self, delivery: Delivery) -> None:
         if self._maker is not None and is_making(delivery.body):
             await self._maker.handle(delivery)
+        elif self._regainer is not None and is_regain(delivery.body):
+            await self._regainer.handle(delivery)
         else:
             await self._handler.handle(delivery)
 

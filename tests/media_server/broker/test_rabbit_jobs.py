@@ -98,6 +98,7 @@ class Servers:
                     folders=self.folders,
                     storage=self.storage,
                     state=self.state,
+                    broker=broker,
                     metrics=Metrics(),
                     published=lambda track_id: None,
                 )

@@ -119,6 +119,7 @@ async def test_a_key_that_is_none_is_refused(server: Any, key: str) -> None:
             "options.profile: profile must be",
         ),
         (json.dumps({**WANTED, "options": {"loudness": {"target_lufs": 3}}}).encode(), "target_lufs"),
+        (json.dumps({**WANTED, "options": {"loudness": {"mode": "album"}}}).encode(), "needs an album_id"),
         (json.dumps({**WANTED, "title": "x" * 1025}).encode(), "title"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from albums import live_in_album
 
 
 async def test_a_track_in_the_list(server: Any) -> None:
@@ -45,6 +46,15 @@ async def test_a_wrong_parameter_of_the_list_is_told(server: Any, query: str) ->
     assert (await server.ask(f"/tracks?{query}")).status_code == 400
 
 
+async def test_a_track_of_an_album_says_how_loud_the_album_is(server: Any) -> None:
+    """What it brings to the album is nobody's business."""
+    asset = await server.publish()
+    await server.publish(loudness=live_in_album(asset, integrated_lufs=-12.344, gain_db=-1.7).loudness)
+    told = (await server.ask(f"/tracks/{asset.track_id}")).json()["loudness"]
+    assert (told["album_lufs"], told["gain_db"], told["mode"]) == (-12.34, -1.7, "album")
+    assert not [name for name in told if "blocks" in name or name == "album"]
+
+
 async def test_a_track_by_itself(server: Any) -> None:
     """Contract: duration, loudness, tags, renditions, links; the loudness as in the callback."""
     asset = await server.publish()
@@ -69,6 +79,7 @@ async def test_a_track_by_itself(server: Any) -> None:
             "ceiling_dbtp": -1.0,
             "limit_dbtp": -1.23,
             "planned_lufs": -14.01,
+            "album_lufs": None,
             "measured": {"128k": {"integrated_lufs": -14.06, "true_peak_dbtp": -1.1}},
             "target_lufs": -14.0,
         },

@@ -26,6 +26,7 @@ from media_server.jobs.folders import Folders
 from media_server.jobs.handler import Handler
 from media_server.jobs.job import JobRequest, Source, now_rfc3339
 from media_server.jobs.publish import point_to
+from media_server.jobs.regainer import Regainer
 from media_server.jobs.submission import Submission, Upload, submit
 from media_server.metrics import Metrics
 from media_server.settings import Settings
@@ -76,6 +77,7 @@ class Embedded:
     outbox: LocalOutbox
     state: LocalState
     handler: Handler
+    regainer: Regainer
     published: list[str]
 
     def upload(self, data: bytes, track_id: str = TRACK, **request: object) -> Submission:
@@ -130,22 +132,26 @@ async def embedded(tmp_path: Path) -> AsyncIterator[Embedded]:
     database = Database(folders.database)
     owner = Owner(folders.owners)
     storage, state = LocalStorage(folders.storage), LocalState(database)
+    broker = LocalBroker(database, lease_s=15, owner=owner, now=time.time)
     published: list[str] = []
+    parts = {
+        "settings": settings,
+        "folders": folders,
+        "storage": storage,
+        "state": state,
+        "broker": broker,
+        "metrics": Metrics(),
+        "published": published.append,
+    }
     yield Embedded(
         settings=settings,
         folders=folders,
         storage=storage,
-        broker=LocalBroker(database, lease_s=15, owner=owner, now=time.time),
+        broker=broker,
         outbox=LocalOutbox(database, owner=owner, now=time.time),
         state=state,
-        handler=Handler(
-            settings=settings,
-            folders=folders,
-            storage=storage,
-            state=state,
-            metrics=Metrics(),
-            published=published.append,
-        ),
+        handler=Handler(**parts),
+        regainer=Regainer(**parts),
         published=published,
     )
     await database.close()

@@ -7,13 +7,17 @@ import itertools
 import uuid
 from typing import Any
 
+import orjson
 import pytest
+from albums import TRACKS, live_in_album
 
 from hls.asset import Asset
 from media_server.broker.envelope import NO_CAUSES, Envelope, Refused
 from media_server.errors import Conflict, NotFound
+from media_server.jobs.albums import gain_of
 from media_server.jobs.catalogue import Catalogue
-from media_server.jobs.publish import live_asset
+from media_server.jobs.membership import album_key, tracks_of
+from media_server.jobs.publish import live_asset, point_to
 from media_server.storage.assets import Assets
 from media_server.storage.cache import ByteCache
 
@@ -69,6 +73,25 @@ async def test_an_update_reaches_pointer_list_and_memory_and_nothing_else_change
     assert await process.assets.asset(TRACK) == after
     [track] = (await embedded.state.tracks()).items
     assert (track.visibility, track.artist, track.title) == ("private", "Band", "Song")
+
+
+async def test_with_its_owner_a_track_changes_its_album(embedded, process: Process) -> None:
+    """reliability I6: the album of one user has no track of another; both albums are answered."""
+    one, two, three, *_ = TRACKS
+    for track_id, user_id, gain_db in ((one, "7", -4.0), (two, "7", -4.0), (three, "8", 6.0)):
+        asset = live_in_album(
+            embedded.asset(track_id, user_id=user_id),
+            integrated_lufs=-10.0 if track_id == two else -20.0,
+            gain_db=gain_db,
+        )
+        await point_to(embedded.storage, embedded.state, asset)
+    await process.hear(UPDATED, track_id=two, user_id="8")
+    deliveries = [await embedded.broker.receive() for _ in range(3)]
+    wanted = {delivery.track_id: orjson.loads(delivery.body)["gain_db"] for delivery in deliveries}
+    assert wanted.keys() == {one, two, three}
+    assert wanted[one] == 6.0
+    assert wanted[two] == wanted[three] == await gain_of(embedded.storage, album_key("8", "album"))
+    assert await tracks_of(embedded.storage, album_key("7", "album")) == (one,)
 
 
 async def test_camel_case_is_read_and_a_null_empties_a_field(embedded, process: Process) -> None:

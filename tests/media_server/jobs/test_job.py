@@ -52,6 +52,18 @@ def test_both_spellings_are_read_and_unknown_keys_ignored(naming: str) -> None:
     assert request.visibility == "private"
 
 
+@pytest.mark.parametrize(("album_id", "fits"), [("a", True), ("", False), (None, False)])
+def test_an_album_s_gain_needs_an_album(album_id: str | None, fits: bool) -> None:
+    fields = {"track_id": TRACK, "source": {"path": "a"}, "albumId": album_id}
+    assert JobRequest.model_validate(fields)
+    wanted = {**fields, "options": {"loudness": {"mode": "album"}}}
+    if fits:
+        assert JobRequest.model_validate(wanted).options.loudness.mode == "album"
+    else:
+        with pytest.raises(ValidationError, match=r"loudness\.mode is album, which needs an album_id"):
+            JobRequest.model_validate(wanted)
+
+
 @pytest.mark.parametrize(
     "track_id",
     ["", "x", TRACK.upper(), "{" + TRACK + "}", TRACK + "\n", "../" + TRACK, TRACK.replace("-", "")],

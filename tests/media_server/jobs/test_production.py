@@ -35,6 +35,7 @@ def handler(embedded: Any, seen: Seen, settings: Settings) -> Handler:
         folders=embedded.folders,
         storage=embedded.storage,
         state=embedded.state,
+        broker=embedded.broker,
         metrics=Metrics(),
         published=seen.look,
     )

@@ -23,7 +23,7 @@ from media_server.jobs.publish import (
 from media_server.jobs.submission import Submission
 from media_server.jobs.tombstone import bury_track
 from media_server.metrics import Metrics
-from media_server.storage.assets import download_key
+from media_server.storage.assets import asset_key, download_key
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
 
@@ -61,6 +61,27 @@ async def test_an_older_asset_does_not_replace_the_live_one(embedded, asset: Ass
     assert await live_asset(embedded.storage, TRACK) == newer
 
 
+async def test_a_version_that_is_made_again_replaces_only_the_one_it_was_made_of(embedded) -> None:
+    """It is as old as its upload: nothing that came in between is undone."""
+    before = await embedded.publish()
+    again = replace(before, version="v2", remade_by="33333333-3333-4333-8333-333333333333")
+    await point_to(embedded.storage, embedded.state, again, replacing="v1")
+    assert await live_asset(embedded.storage, TRACK) == again
+    for version in ("v1", "v3"):
+        with pytest.raises(Conflict) as caught:
+            await point_to(embedded.storage, embedded.state, before, replacing=version)
+        assert caught.value.code == "superseded"
+    late = await list_downloads(embedded.storage, embedded.state, before, (), "late")
+    assert late == before, "files of the version before are none of this one"
+    assert await live_asset(embedded.storage, TRACK) == again
+    await embedded.storage.delete(asset_key(TRACK))
+    with pytest.raises(Conflict, match="not live any more"):
+        await point_to(embedded.storage, embedded.state, before, replacing="v1")
+    await bury_track(embedded.storage, TRACK, now_rfc3339())
+    with pytest.raises(Conflict, match="deleted"):
+        await point_to(embedded.storage, embedded.state, before, replacing="v1")
+
+
 async def test_a_playlist_that_another_parser_reads_otherwise_is_not_published(
     embedded, asset: Asset
 ) -> None:
@@ -89,6 +110,7 @@ async def test_objects_in_a_bucket_say_what_they_are_and_what_caches_may_do(
         folders=embedded.folders,
         storage=buckets.storage,
         state=embedded.state,
+        broker=embedded.broker,
         metrics=Metrics(),
         published=embedded.published.append,
         sources=buckets.sources,
