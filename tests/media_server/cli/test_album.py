@@ -45,7 +45,7 @@ def piece(rate_hz: int) -> Pcm:
 
 
 def transcoded(source: Path, *ladder: str) -> Path:
-    """The folder of a job, its level left as it is: both tracks of an album get one gain, and it may be 0 dB."""
+    """The folder of a job with its level left as it is: tracks of an album get one gain, it may be 0 dB."""
     target = source.parent / f"{source.name}.out"
     words = ["transcode", str(source), str(target), "--no-normalize", "--ladder", ",".join(ladder)]
     result = CliRunner().invoke(app, words)
