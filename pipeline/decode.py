@@ -19,7 +19,7 @@ from pipeline.bitrate import BitRateMeter
 from pipeline.carried import Carried
 from pipeline.checksum import Checksum
 from pipeline.downmix import stereo_matrix
-from pipeline.errors import LimitExceeded, Malformed
+from pipeline.errors import LimitExceeded, Malformed, Unsupported
 from pipeline.extent import declared_samples, is_cut_off
 from pipeline.gapless import Gapless, stated_length
 from pipeline.grid import at_rate
@@ -220,7 +220,8 @@ class Reader:
     about it.
 
     Raises (while iterating):
-        MediaError: the file is no audio, breaks on the way (`corrupt`, `no_audio_data`) or is `too_long`.
+        MediaError: the file is no audio, breaks on the way (`corrupt`, `no_audio_data`, `unsupported_change`)
+            or is `too_long`.
     """
 
     def __init__(self, path: Path, max_duration_s: float) -> None:
@@ -244,7 +245,10 @@ class Reader:
                     yield from decoder.push(packet)
                     self.rate_hz = decoder.rate_hz
                 cut_short = False
-            except (av.error.FFmpegError, OSError, ValueError):
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                if isinstance(error, av.error.PatchWelcomeError) and self.info.container == "ogg":
+                    changed = "the stream is followed by one of another rate or with other channels"
+                    raise Unsupported("unsupported_change", f"{changed}, which is not read here") from error
                 cut_short = True  # the demuxer gave up; what came before it is kept
             yield from decoder.flush()
             self.samples, self.rate_hz = decoder.samples, decoder.rate_hz
@@ -265,6 +269,8 @@ class Reader:
         if not decoder.samples:
             if decoder.bad_packets or cut_short:
                 raise Malformed("corrupt", "no part of the audio can be decoded")
+            if declared is not None and declared > 0:
+                raise Malformed("corrupt", "nothing of the audio that the header states is there")
             raise Malformed("no_audio_data", "the file has a header but no audio in it")
         if not decoder.has_numbers:
             raise Malformed("corrupt", "no sample of the audio is a number")

@@ -49,7 +49,8 @@ def open_source(path: Path) -> Iterator[InputContainer]:
 
     Raises:
         Malformed, Unsupported: as `sniff`, and `corrupt` where the demuxer refuses the file.
-        LimitExceeded: `metadata_limit`, `limit_memory`.
+        LimitExceeded: `metadata_limit`, `limit_memory`; where FFmpeg refuses the file for it, `bad_rate` and
+            `too_many_streams`.
     """
     with path.open("rb") as file:
         demuxer = sniff(file)
@@ -58,8 +59,16 @@ def open_source(path: Path) -> Iterator[InputContainer]:
     try:
         container = av.open(str(path), format=demuxer, options=options, metadata_errors="surrogateescape")
     except MemoryError:
+        tracks = _edges(path).count(b"trak") if demuxer == "mov" else 0
+        if tracks > MAX_STREAMS:  # FFmpeg calls it a lack of memory if there are more than a thousand
+            allowed = f"at most {MAX_STREAMS} are read"
+            raise LimitExceeded(
+                "too_many_streams", f"the file has {tracks} streams or more, {allowed}"
+            ) from None
         raise LimitExceeded("limit_memory", "the file asks for more memory than a job may use") from None
     except Exception as error:  # PyAV maps FFmpeg's codes to many builtin classes; here all mean the input
+        if demuxer == "wav" and (rate_hz := wave_rate_hz(path)) is not None:
+            _check_rate(rate_hz)
         raise Malformed("corrupt", _why_unreadable(path, demuxer, error)) from error
     with container:
         yield container
@@ -120,21 +129,21 @@ def audio_stream(container: InputContainer) -> AudioStream:
     if codec is not None and codec.codec_tag in ENCRYPTED:
         raise Unsupported("encrypted", "the audio is encrypted")
     if codec is None or not (name in CODECS or name.startswith("pcm_")):
+        name = name if codec else sample_entry(Path(container.name)) or name
         raise Unsupported("codec_not_allowed", f"the audio is coded as {name}, which is not read here")
     if not name.startswith("pcm_") and not (codec.sample_rate and codec.channels):
         raise Malformed("corrupt", "the header of the audio cannot be read")
-    _check_limits(codec.sample_rate, codec.channels)
+    _check_rate(codec.sample_rate)
+    if not 1 <= codec.channels <= MAX_CHANNELS:
+        allowed = f"allowed are 1 to {MAX_CHANNELS}"
+        raise LimitExceeded("bad_channels", f"the file has {codec.channels} channels, {allowed}")
     return stream
 
 
-def _check_limits(rate_hz: int, channels: int) -> None:
+def _check_rate(rate_hz: int) -> None:
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         allowed = f"allowed are {MIN_RATE_HZ} to {MAX_RATE_HZ}"
         raise LimitExceeded("bad_rate", f"the sample rate is {rate_hz} Hz, {allowed}")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise LimitExceeded(
-            "bad_channels", f"the file has {channels} channels, allowed are 1 to {MAX_CHANNELS}"
-        )
 
 
 def _left_by_ffmpeg(container: InputContainer) -> dict[str, str]:
@@ -168,6 +177,20 @@ def _why_unreadable(path: Path, demuxer: str, error: Exception) -> str:
     if demuxer == "mov" and b"moov" not in _edges(path):
         return "the index (moov) is missing: the upload was cut off"
     return f"the file cannot be read as {demuxer}: {type(error).__name__}"
+
+
+def wave_rate_hz(path: Path) -> int | None:
+    """What the format chunk of a WAVE file states, if it comes first, as it does (RIFF MCI 3-6)."""
+    with path.open("rb") as file:
+        head = file.read(28)
+    return int.from_bytes(head[24:28], "little") if head[12:16] == b"fmt " and len(head) == 28 else None
+
+
+def sample_entry(path: Path) -> str | None:
+    """The first sample entry of an MP4 (ISO 14496-12 8.5.2), where FFmpeg has no name of its codec."""
+    _, found, box = _edges(path).partition(b"stsd")
+    name = box[12:16]
+    return name.decode("ascii") if found and name.isascii() and name.decode().isprintable() else None
 
 
 def _edges(path: Path, window_bytes: int = 1 << 20) -> bytes:

@@ -26,8 +26,12 @@ _NOT_MEDIA = (
     b"<html",
     b"<HTML",
 )
-_REFUSED = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"<svg", b"<?xml", b"#EXTM3U", b"ffconcat", b"v=0", b"<MPD",
-            b"[playlist]", b"<asx", b"<ASX", b";FFMETADATA", b"REM ", b"FILE ")  # fmt: skip
+_REFUSED = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+_REFUSED_TEXT = (b"<svg", b"<!doctype svg", b"<?xml", b"<?wpl", b"<smil", b"<mpd", b"<asx", b"[playlist]",
+                 b"#extm3u", b"http:", b"https:", b"file:", b"data:", b"concat:", b"ffconcat", b";ffmetadata",
+                 b"v=0\r", b"v=0\n", b"rem ", b"file ", b"catalog ", b"performer ", b"title ",
+                 b"movie=", b"amovie=", b"sine=", b"aevalsrc=", b"anoisesrc", b"anullsrc")  # fmt: skip
+"""Pictures that are scripts, playlists, lists of other files, cue sheets, graphs of filters; in any case."""
 
 _OTHER_AUDIO = (b"\x30\x26\xb2\x75", b"wvpk", b"MAC ", b"DSD ", b"FRM8", b"#!AMR", b"MThd", b"caff", b".snd",
                 b"TTA1", b"MPCK", b"MP+", b"\x0b\x77", b"IMPM")  # fmt: skip
@@ -71,7 +75,7 @@ def sniff(file: BinaryIO) -> str:
     if head.startswith(_OTHER_AUDIO):
         raise Unsupported("format_not_allowed", "the file is of an audio format that is not read here")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(_REFUSED):
+    if text.startswith(_REFUSED) or text[:16].lower().startswith(_REFUSED_TEXT):
         raise Unsupported("format_not_allowed", "the file is a picture, a playlist or a script, not audio")
     if text.startswith(_NOT_MEDIA):
         raise Malformed("not_audio", "the file is a document or a program, not audio")

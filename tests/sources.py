@@ -5,6 +5,7 @@ What a plain file of a format is lies in `signals`; here is what it may look lik
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Mapping
 from fractions import Fraction
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import soundfile
 from signals import Pcm
 
 from pipeline.ogg import pages_in
@@ -149,6 +151,45 @@ def atom(kind: bytes, *parts: bytes) -> bytes:
     """A box of MP4."""
     body = b"".join(parts)
     return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def rf64(pcm: Pcm, rate_hz: int) -> bytes:
+    """A WAVE file of 16 bits with sizes of 64 bits (EBU Tech 3306)."""
+    file = io.BytesIO()
+    soundfile.write(file, pcm.T, rate_hz, "PCM_16", format="RF64")
+    return file.getvalue()
+
+
+FLAC_BLOCK_SAMPLES = 65_535
+
+
+def flac_of_silence(rate_hz: int, channels: int, duration_s: int) -> bytes:
+    """FLAC of 16 bits in which a frame of a second and more has a few dozen bytes (RFC 9639 8.2, 9)."""
+    samples = rate_hz * duration_s
+    numbers = rate_hz << 44 | channels - 1 << 41 | 15 << 36 | samples
+    about = struct.pack(">HH6xQ16x", FLAC_BLOCK_SAMPLES, FLAC_BLOCK_SAMPLES, numbers)
+    frames = []
+    for number, start in enumerate(range(0, samples, FLAC_BLOCK_SAMPLES)):
+        block = min(FLAC_BLOCK_SAMPLES, samples - start)
+        coded_number = chr(number).encode("utf-8", "surrogatepass")  # 9.1.5: as UTF-8 codes a character
+        header = (
+            b"\xff\xf8\x70" + bytes([channels - 1 << 4 | 8]) + coded_number + struct.pack(">H", block - 1)
+        )
+        header += _crc(header, 0x07, 8)
+        frame = header + bytes(3) * channels  # 9.2.3: a subframe of one constant, 0
+        frames.append(frame + _crc(frame, 0x8005, 16))
+    return b"fLaC\x80" + len(about).to_bytes(3, "big") + about + b"".join(frames)
+
+
+def _crc(data: bytes, polynomial: int, bits: int) -> bytes:
+    """RFC 9639 9.1.8, 9.3: most significant bit first, from 0."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << bits - 8
+        for _ in range(8):
+            crc = crc << 1 ^ (polynomial if crc >> bits - 1 & 1 else 0)
+            crc &= (1 << bits) - 1
+    return crc.to_bytes(bits // 8, "big")
 
 
 def wave_extensible(pcm: Pcm, rate_hz: int, mask: int) -> bytes:

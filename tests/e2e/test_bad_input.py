@@ -5,24 +5,21 @@ What is no proper request is in test_bad_requests. Source: reliability, "Bad inp
 
 from __future__ import annotations
 
-import random
 import socket
-import struct
 import sys
-import zipfile
-from collections.abc import Iterator
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import av
+import bad_files
 import numpy as np
 import pytest
 import signals
+import sources
 from companion.callbacks import Companion
 from e2e.presentation import read
 from e2e.server import Json, Server
 
-RATE_HZ = 48_000
+RATE_HZ = bad_files.RATE_HZ
 
 INPUT_CODES = frozenset(
     {"bad_channels", "bad_rate", "codec_not_allowed", "corrupt", "format_not_allowed", "limit_cpu"}
@@ -33,75 +30,63 @@ INPUT_CODES = frozenset(
 
 # --- files ------------------------------------------------------------------------------------------------
 
-
-def wav(channels: int, rate_hz: int, samples: bytes) -> bytes:
-    """PCM of 16 bits with any header."""
-    step = 2 * channels
-    fmt = struct.pack(
-        "<4sIHHIIHH", b"fmt ", 16, 1, channels, rate_hz, (step * rate_hz) & 0xFFFFFFFF, step & 0xFFFF, 16
-    )
-    body = b"WAVE" + fmt + struct.pack("<4sI", b"data", len(samples)) + samples
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
-
-
-def video() -> bytes:
-    """An MP4 with a moving picture and no sound."""
-    file = BytesIO()
-    with av.open(file, "w", format="mp4") as out:
-        stream = out.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for grey in range(0, 250, 10):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), grey, np.uint8), format="rgb24")
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return file.getvalue()
-
-
-def without_index(folder: Path) -> bytes:
-    """An M4A whose upload was cut off before the moov at its end."""
-    signals.write(folder / "whole.m4a", signals.music(2.0), RATE_HZ, "m4a")
-    whole = (folder / "whole.m4a").read_bytes()
-    return whole[: whole.rindex(b"moov") - 4]
-
-
-def archive() -> bytes:
-    file = BytesIO()
-    with zipfile.ZipFile(file, "w") as out:
-        out.writestr("song.mp3", bytes(5000))
-    return file.getvalue()
-
-
-REFUSED = {
-    **dict.fromkeys(("one-byte", "tag", "text", "page", "zeros", "noise", "ones"), "not_audio"),
-    **dict.fromkeys(("program", "archive"), "not_audio"),
-    "picture": "format_not_allowed",
-    "video": "no_audio_stream",
-    "header": "no_audio_data",
-    "no-index": "corrupt",
-    "slow": "bad_rate",
-    "wide": "bad_channels",
+REFUSED: Mapping[str, tuple[str, Callable[[], bytes]]] = {
+    "02 one byte": ("not_audio", lambda: b"I"),
+    "02 three bytes": ("not_audio", lambda: b"ID3"),
+    "03 zeros": ("not_audio", lambda: bytes(1 << 20)),
+    "04 noise": ("not_audio", lambda: bad_files.noise(1 << 20)),
+    "05 ones": ("not_audio", lambda: b"\xff" * (1 << 20)),
+    "06 program": ("not_audio", lambda: Path(sys.executable).resolve().read_bytes()[: 1 << 20]),
+    "07 text": ("not_audio", lambda: b"It was a dark and stormy night. " * 300),
+    "07 page": ("not_audio", lambda: b"<!DOCTYPE html><title>502</title>" * 40),
+    "07 document": ("not_audio", lambda: b"%PDF-1.7\n" + bytes(5000)),
+    "07 archive": ("not_audio", bad_files.archive),
+    "07 program of Windows": ("not_audio", lambda: b"MZ" + bytes(5000)),
+    "08 png": ("format_not_allowed", lambda: signals.picture(64, 64)),
+    "08 jpeg": ("format_not_allowed", lambda: signals.jpeg(64, 48)),
+    "08 gif": ("format_not_allowed", lambda: b"GIF89a" + bytes(3000)),
+    "08 svg": ("format_not_allowed", lambda: bad_files.SCRIPT),
+    "08 svg with a declaration": ("format_not_allowed", lambda: b'<?xml version="1.0"?>' + bad_files.SCRIPT),
+    "13 film without sound": ("no_audio_stream", lambda: bad_files.movie(sound=False)),
+    "16 seventeen streams": ("too_many_streams", lambda: bad_files.songs(17)),
+    "16 ten thousand tracks": ("too_many_streams", lambda: bad_files.of_tracks(10_000)),
+    "18 no index": ("corrupt", lambda: (data := bad_files.m4a())[: data.rindex(b"moov") - 4]),
+    "22 wavpack": ("format_not_allowed", lambda: b"wvpk" + bad_files.noise(2000)),
+    "23 another file in the middle": ("corrupt", bad_files.interrupted),
+    "28 tags without end": ("metadata_limit", bad_files.many_tags),
+    "29 tag of 256 MB": ("corrupt", lambda: b"ID3\3\0\0\x7f\x7f\x7f\x7f" + bad_files.mp3()),
+    "31 no channels": ("bad_channels", lambda: bad_files.wav(0, RATE_HZ, bytes(4000))),
+    "31 nine channels": ("bad_channels", lambda: bad_files.wav(9, RATE_HZ, bytes(18 * 100))),
+    "31 208 channels": ("bad_channels", lambda: bad_files.wav(208, RATE_HZ, bytes(208 * 2 * 100))),
+    "31 255 channels": ("bad_channels", lambda: bad_files.wav(255, RATE_HZ, bytes(510 * 100))),
+    "31 65,535 channels": ("bad_channels", lambda: bad_files.wav(65_535, RATE_HZ, bytes(131_070 * 4))),
+    "32 rate 0": ("bad_rate", lambda: bad_files.wav(1, 0, bytes(4000))),
+    "32 rate 1": ("bad_rate", lambda: bad_files.wav(1, 1, bytes(2000))),
+    "32 rate of 32 bits": ("bad_rate", lambda: bad_files.wav(1, 0xFFFFFFFF, bytes(4000))),
+    "33 768 kHz": ("bad_rate", lambda: bad_files.wav(2, 768_000, bytes(40_000))),
+    "33 dsd": ("format_not_allowed", lambda: b"DSD " + bytes(2000)),
+    "34 no bits": ("codec_not_allowed", lambda: bad_files.wav(1, RATE_HZ, bytes(4000), bits=0)),
+    "36 header": ("no_audio_data", lambda: bad_files.wav(2, RATE_HZ, b"")),
+    "36 tag": ("no_audio_data", lambda: bad_files.id3((b"TIT2", b"\0x"))),
+    "36 flac of no samples": ("no_audio_data", lambda: sources.flac_of_silence(RATE_HZ, 2, 0)),
+    "38 no numbers": (
+        "corrupt",
+        lambda: bad_files.written(np.full((2, 4000), np.nan, np.float32), "wav", subtype="FLOAT"),
+    ),
+    "41 vorbis that changes": (
+        "unsupported_change",
+        lambda: (
+            bad_files.written(signals.music(0.5), "ogg")
+            + bad_files.written(signals.music(0.5, 22_050, 1), "ogg", 22_050)
+        ),
+    ),
+    "42 ac-4": ("codec_not_allowed", lambda: bad_files.of_codec(b"ac-4", b"dac4")),
+    "42 mhm1": ("codec_not_allowed", lambda: bad_files.of_codec(b"mhm1", b"mhaC")),
+    "42 dtsx": ("codec_not_allowed", lambda: bad_files.of_codec(b"dtsx", b"udts")),
+    "43 fairplay": ("encrypted", lambda: bad_files.m4a().replace(b"mp4a", b"drms", 1)),
+    "43 common encryption": ("encrypted", lambda: bad_files.m4a().replace(b"mp4a", b"enca", 1)),
 }
-"""The code of what is wrong, by the name of the file."""
-
-
-def bad_files(folder: Path) -> dict[str, bytes]:
-    return {
-        "one-byte": b"I",
-        "tag": b"ID3",
-        "text": b"It was a dark and stormy night. " * 300,
-        "page": b"<!DOCTYPE html><title>502</title>" * 40,
-        "zeros": bytes(1 << 20),
-        "noise": random.Random(7).randbytes(1 << 20),
-        "ones": b"\xff" * (1 << 20),
-        "program": Path(sys.executable).resolve().read_bytes()[: 1 << 20],
-        "archive": archive(),
-        "picture": signals.picture(64, 64),
-        "video": video(),
-        "header": wav(2, RATE_HZ, b""),
-        "no-index": without_index(folder),
-        "slow": wav(1, 1, bytes(2000)),
-        "wide": wav(208, RATE_HZ, bytes(208 * 2 * 100)),
-    }
+"""Row and what it is: the code, and the file."""
 
 
 def lures(bait: str) -> dict[str, bytes]:
@@ -116,10 +101,15 @@ def lures(bait: str) -> dict[str, bytes]:
         "concat": f"ffconcat version 1.0\nfile '{bait}/a.mp3'\n".encode(),
         "concat-file": b"ffconcat version 1.0\nfile '/etc/passwd'\n",
         "sdp": sdp.encode(),
+        "asx": f'<ASX version="3"><ENTRY><REF HREF="{bait}/a.mp3"/></ENTRY></ASX>'.encode(),
+        "list": f"{bait}/a.mp3\n".encode(),
+        "filters": f"amovie={bait}/a.mp3".encode(),
+        "data": b"data:audio/mpeg;base64,SUQz",
         "dash": f'<?xml version="1.0"?><MPD><BaseURL>{bait}/</BaseURL></MPD>'.encode(),
         "pls": f"[playlist]\nFile1={bait}/a.mp3\nNumberOfEntries=1\n".encode(),
         "ffmetadata": b";FFMETADATA1\ntitle=x\n",
         "cue": f'FILE "{bait}/a.wav" WAVE\n  TRACK 01 AUDIO\n'.encode(),
+        "cue-titled": f'PERFORMER "x"\nTITLE "y"\nFILE "{bait}/a.wav" WAVE\n'.encode(),
     }
 
 
@@ -193,15 +183,19 @@ def desk(
 ) -> Desk:
     folder = tmp_path_factory.mktemp("bad")
     desk = Desk(server, server_companion, folder)
-    for name, content in (bad_files(folder) | lures(canary.url)).items():
+    made = {row: make() for row, (_, make) in REFUSED.items()}
+    for name, content in (made | lures(canary.url)).items():
         desk.hand_in(name, content)
     return desk
 
 
-@pytest.mark.parametrize(("name", "code"), REFUSED.items())
-def test_what_is_no_music_is_refused_with_its_reason(desk: Desk, name: str, code: str) -> None:
-    """Bad inputs 2 to 8, 13, 18, 31, 32, 36: one run, a failed callback with a stable code."""
-    assert desk.refusal(name)["code"] == code
+@pytest.mark.parametrize("row", REFUSED)
+def test_what_is_no_music_is_refused_with_its_reason(desk: Desk, row: str) -> None:
+    """The bad inputs' rows by their numbers: one run, a failed callback with a stable code."""
+    error = desk.refusal(row)
+    assert error["code"] == REFUSED[row][0]
+    if row.startswith("42"):
+        assert row.partition(" ")[2] in error["message"], "the codec has a name"
 
 
 @pytest.mark.parametrize("name", lures(""))
@@ -239,8 +233,10 @@ def test_files_that_were_made_to_break_decoders_break_nothing(
         else:
             assert (job["status"], job["attempt"]) == ("failed", 1), (path, job)
             assert job["error"]["code"] in INPUT_CODES, (path, job)
+        if job["status"] == "failed" and path.parent.name == "faulty":
+            assert job["error"]["code"] == "corrupt", path
         if path.name.startswith("08 "):
-            assert job["error"]["code"] == "corrupt", "FLAC blocks of 65536 samples do not exist"
+            assert job["status"] == "failed", "FLAC blocks of 65536 samples do not exist"
     assert server.get("/readyz").status_code == 200
     assert server.get("/status").json()["jobs"]["running"] <= 1
     assert "Traceback" not in server.output

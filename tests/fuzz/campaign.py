@@ -35,7 +35,7 @@ TRACK = "a track"
 KNOWN = frozenset(
     {TRACK, "empty", "not_audio", "no_audio_data", "no_audio_stream", "format_not_allowed", "corrupt"}
     | {"codec_not_allowed", "bad_rate", "bad_channels", "too_many_streams", "too_long", "metadata_limit"}
-    | {"limit_memory", "limit_cpu"}
+    | {"limit_memory", "limit_cpu", "encrypted", "unsupported_change"}
 )
 """What may come of an input. Not among them: a crash, the deadline, a child that is not understood."""
 

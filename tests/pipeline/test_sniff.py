@@ -66,6 +66,17 @@ def test_a_container_is_known_by_its_magic(head: bytes, demuxer: str) -> None:
         (b"[playlist]\nFile1=/etc/passwd\n", Unsupported, "format_not_allowed"),
         (b";FFMETADATA1\n", Unsupported, "format_not_allowed"),
         (b"<?xml version='1.0'?><MPD/>", Unsupported, "format_not_allowed"),
+        (
+            b"<!doctype SVG [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><svg/>",
+            Unsupported,
+            "format_not_allowed",
+        ),
+        (b"<ASX version='3'/>", Unsupported, "format_not_allowed"),
+        (b"[Playlist]\nFile1=x", Unsupported, "format_not_allowed"),
+        (b"HTTP://127.0.0.1/x.mp3\n", Unsupported, "format_not_allowed"),
+        (b"PERFORMER x\nFILE x.wav WAVE\n", Unsupported, "format_not_allowed"),
+        (b"sine=frequency=1000", Unsupported, "format_not_allowed"),
+        (b"v=0 is where it begins\n", Malformed, "not_audio"),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Unsupported, "format_not_allowed"),
     ],
 )
