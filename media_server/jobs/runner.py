@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from multiprocessing import forkserver, get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
 from media_server.errors import LimitExceeded, Unavailable
@@ -28,6 +29,11 @@ PRELOAD = ["media_server.__main__", "media_server.jobs.child"]
 REAP_S = 5.0
 WALL_BASE_S = 60.0
 WALL_PER_AUDIO_SECOND = 0.5
+
+
+_looking_after_children = threading.Lock()
+"""Who starts a process looks whether others have ended, and may take the exit code from under the thread that
+waits for it, which is told 255 then."""
 
 
 class DecoderCrash(Exception):
@@ -67,18 +73,18 @@ async def run(order: Order | FileOrder) -> AsyncIterator[AsyncIterator[tuple[Eve
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=child.main, args=(order, sender), name="transcode", daemon=True)
     threads = ThreadPoolExecutor(1, "child-events")
+    loop = asyncio.get_running_loop()
     try:
         # a process object starts where the parent lives on; the thread of the events is as good as any
-        await asyncio.get_running_loop().run_in_executor(threads, process.start)
-        sender.close()
+        await loop.run_in_executor(threads, _start, process, sender)
         yield _events(process, receiver, threads, order)
     finally:
         if process.pid is not None:
-            process.kill()
-            await asyncio.get_running_loop().run_in_executor(threads, process.join, REAP_S)
+            process.kill()  # now, for the thread may be waiting for its next word
+        # in the thread, so that a start that was cancelled is over before its pipe is closed
+        ended = loop.run_in_executor(threads, _end, process, receiver, sender)
         threads.shutdown(wait=False)
-        receiver.close()
-        sender.close()
+        await ended
 
 
 async def _events(
@@ -91,7 +97,7 @@ async def _events(
                 try:
                     message = await loop.run_in_executor(threads, receiver.recv_bytes, MAX_MESSAGE_BYTES)
                 except (EOFError, OSError):
-                    await loop.run_in_executor(threads, process.join, REAP_S)
+                    await loop.run_in_executor(threads, _reap, process)
                     raise _death(process, order) from None
                 event, payload = unpack(message)
                 if isinstance(event, Failed):
@@ -101,6 +107,30 @@ async def _events(
                     return
     except TimeoutError:
         raise Unavailable("job_deadline", f"the job took longer than {deadline_s(order):.0f} s") from None
+
+
+def _start(process: ForkServerProcess, sender: Connection) -> None:
+    with _looking_after_children:
+        process.start()
+    sender.close()
+
+
+def _reap(process: ForkServerProcess) -> None:
+    wait([process.sentinel], REAP_S)
+    with _looking_after_children:
+        process.join(0)
+
+
+def _end(process: ForkServerProcess, receiver: Connection, sender: Connection) -> None:
+    """No process, no descriptor is left; the collector of garbage would come for them later."""
+    if process.pid is not None:
+        process.kill()
+        _reap(process)
+        with _looking_after_children:
+            if process.exitcode is not None:
+                process.close()
+    receiver.close()
+    sender.close()
 
 
 def _death(process: ForkServerProcess, order: Order | FileOrder) -> Exception:

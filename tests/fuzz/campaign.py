@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import sys
 import tempfile
 import time
@@ -135,7 +134,6 @@ async def campaign(sources: Sequence[bytes], seeds: Iterable[int], parallel: int
 
 def _descriptors() -> Counter[str]:
     """What this process has open, by what it leads to."""
-    gc.collect()  # a process object closes its own when it goes
     found: Counter[str] = Counter()
     for descriptor in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
         with contextlib.suppress(FileNotFoundError):  # the one of this loop

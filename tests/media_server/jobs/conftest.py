@@ -27,6 +27,7 @@ from media_server.jobs.handler import Handler
 from media_server.jobs.job import JobRequest, Source, now_rfc3339
 from media_server.jobs.publish import point_to
 from media_server.jobs.regainer import Regainer
+from media_server.jobs.runner import prepare
 from media_server.jobs.submission import Submission, Upload, submit
 from media_server.metrics import Metrics
 from media_server.settings import Settings
@@ -121,6 +122,12 @@ class Embedded:
         delivery = await self.broker.receive()
         assert delivery is not None
         return delivery
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared() -> None:
+    """As a server starts: without it each child imports everything anew."""
+    prepare()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from fuzz.campaign import order_of
 from media_server.errors import LimitExceeded
 from media_server.jobs.events import LadderMade, Planned, Probed, Remeasured, SegmentMade, pack
 from media_server.jobs.fetch import LOCAL_NAME
-from media_server.jobs.runner import prepare, run
+from media_server.jobs.runner import run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +127,6 @@ KEPT: Mapping[str, Kept] = {
     ),
 }
 """Row and what it is: the file, and what is said of the track."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _as_the_server_starts() -> None:
-    prepare()  # without it each child imports everything anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
