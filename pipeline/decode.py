@@ -81,6 +81,8 @@ class Decoder:
         self._to_stereo: Pcm | None = None
         self._gapless = gapless
         self._priming = gapless.priming if gapless else 0
+        if gapless is not None and gapless.is_all:
+            stream.codec_context.flags2 |= av.codec.context.Flags2.skip_manual
         in_mp4 = stream.container.format.name.startswith("mov")
         self._states_its_end = in_mp4 and stream.codec_context.name in {"aac", "opus"}
 
@@ -104,6 +106,8 @@ class Decoder:
             self.bad_packets += 1
             self.bad_at_the_end += 1
             return []
+        if self.packets == 1 and self._gapless is not None and self._gapless.is_all:
+            frames = []
         if packet.size:
             self.bad_at_the_end = 0
             self._excess = self._beyond_the_end(packet, frames)

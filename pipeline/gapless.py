@@ -2,7 +2,7 @@
 
 FFmpeg trims what edit lists, LAME tags and Opus headers state. Of `iTunSMPB`, which AAC without an edit list
 carries, it knows the start alone, and nothing of it in an MP3, whose LAME tag goes before it; of a Vorbis
-stream that ends on its first page of sound it forgets the end.
+stream that ends on its first page of sound it forgets the end, or trims more of it than is stated.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ class Gapless:
     """Samples of each channel: those of sound, and at most how many of padding come after them.
 
     `priming` is how many of the encoder's and the decoder's delay come before them and are FFmpeg's to leave.
+    `is_all`: FFmpeg must not trim by itself, not even what the first packet gives (Vorbis I 4.3.9).
     """
 
     samples: int
     padding: int
     priming: int = 0
+    is_all: bool = False
 
     def excess(self, decoded_samples: int) -> int:
         """How many samples at the end of so many are padding; the delay must have been taken off before.
@@ -103,8 +105,10 @@ def vorbis_length(path: Path) -> Gapless | None:
         first = file.read(27)
         file.seek(max(0, path.stat().st_size - OGG_MAX_PAGE_BYTES))
         tail = file.read(OGG_MAX_PAGE_BYTES)
-    last = tail[max(tail.rfind(b"OggS"), 0) :]
+    at = max(tail.rfind(b"OggS"), 0)
+    last, before = tail[at:], tail[max(tail.rfind(b"OggS", 0, at), 0) : at]
     granule = int.from_bytes(last[6:14], "little", signed=True)
     if len(last) < 27 or last[14:18] != first[14:18] or granule <= 0:
         return None
-    return Gapless(samples=granule, padding=VORBIS_MAX_BLOCK_SAMPLES)
+    is_first_of_sound = before[6:14] == bytes(8)  # behind headers: FFmpeg gives them a block too much of time
+    return Gapless(samples=granule, padding=VORBIS_MAX_BLOCK_SAMPLES, is_all=is_first_of_sound)

@@ -71,6 +71,7 @@ KEPT: Mapping[str, Kept] = {
     "25 header of 5381 seconds": Kept(
         make=bad_files.counted_wrongly, warnings=("truncated",), within_s=2 * MP3_FRAME_S
     ),
+    "27 silent ogg": Kept(make=lambda: bad_files.written(signals.silence(0.5), "ogg"), warnings=("silent",)),
     "30 picture of 900 megapixels": Kept(
         make=lambda: bad_files.cover(signals.picture_header(30_000, 30_000)),
         warnings=("bad_cover",),

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from fuzz.campaign import order_of, our_sources
 from fuzz.mutate import mutated
-from sources import riff
+from sources import flac_of_silence, riff
 
+from media_server.errors import LimitExceeded
 from media_server.jobs.events import Planned, Progress
 from media_server.jobs.fetch import LOCAL_NAME
 from media_server.jobs.runner import run
@@ -67,6 +68,47 @@ async def test_the_memory_of_two_hours_is_within_its_bound(tmp_path: Path) -> No
                 break
     grown_bytes = (peaks_bytes[-1] - peaks_bytes[0]) * TWO_HOURS_IN_MINUTES / MINUTES
     assert peaks_bytes[0] + grown_bytes <= MOST_RSS_BYTES, [peak // 1_000_000 for peak in peaks_bytes]
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """An hour of 7.1."""
+    data = flac_of_silence(48_000, 8, 3600)
+    assert len(data) < 100_000
+    return data
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc is Linux's")
+async def test_an_hour_of_surround_in_a_hundred_kilobytes_is_a_track(tmp_path: Path, bomb: bytes) -> None:
+    """Fact 2, bad input 26: 27,000 to 1; RSS of the child <= 400 MB."""
+    path = tmp_path / LOCAL_NAME
+    path.write_bytes(bomb)
+    peaks_bytes, planned = [], None
+    async with run(order_of(path, max_duration_s=3600.0)) as events:
+        async for event, _ in events:
+            if isinstance(event, Progress):
+                peaks_bytes.append(peak_rss_bytes())
+            planned = event if isinstance(event, Planned) else planned
+    assert planned is not None
+    assert (planned.samples, planned.warnings) == (3600 * 48_000, ("silent",))
+    assert max(peaks_bytes) <= MOST_RSS_BYTES
+
+
+@pytest.mark.slow
+async def test_what_is_longer_than_allowed_is_stopped_at_the_limit(tmp_path: Path, bomb: bytes) -> None:
+    """Bad input 26: by what was decoded, not by what the header says."""
+    path = tmp_path / LOCAL_NAME
+    path.write_bytes(bomb)
+    reached = 0.0
+    with pytest.raises(LimitExceeded) as caught:
+        async with run(order_of(path, max_duration_s=600.0)) as events:
+            async for event, _ in events:
+                if isinstance(event, Progress):
+                    reached = event.fraction
+    assert (caught.value.code, caught.value.limits) == ("too_long", {"MAX_DURATION_S": 600.0})
+    assert 0 < reached <= 600 / 3600
 
 
 def peak_rss_bytes() -> int:
