@@ -41,6 +41,7 @@ BROWSER_PLAYERS = ("hlsjs", "native")
 PLAYING = "test_browsers_play_to_the_end_without_a_hole"
 CLIENT_TAKES_S = 110
 END_TOLERANCE_S = 0.1
+TONE_S = 12.3
 
 
 def rate_hz(track: str) -> int:
@@ -262,6 +263,24 @@ def test_browsers_play_to_the_end_without_a_hole(
         levels = [level["codecs"] for level in report["extra"]["levels"]]
         codec = {"aac": "mp4a.40.2"}.get(CODECS[track], CODECS[track])
         assert [level.lower() for level in levels] == [codec] * len(MEDIA_PLAYLISTS[track])
+
+
+@pytest.mark.slow
+def test_a_steady_tone_has_no_hole(idle_browsers: Browsers, server: Server, tmp_path: Path) -> None:
+    """Whatever a boundary between two segments took away would be heard: AAC, Opus and lossless."""
+    path = tmp_path / "tone.flac"
+    signals.write(path, signals.sine(997, TONE_S, 44_100, amplitude=0.3), 44_100, "flac")
+    ladder = ["128k", "320k", "opus-128", "lossless"]
+    job = server.wait_for(server.upload(path, options={"ladder": ladder})["job_id"])
+    master = server.master_url(job["track_id"])
+    urls = [master, *(master.replace("master", f"master-{family}") for family in ("opus", "lossless"))]
+    for url in urls:
+        idle_browsers.start("hlsjs", url)
+    for url in urls:
+        report = idle_browsers.report("hlsjs", url)
+        assert (report["errors"], report["ended"], report["pcm"]["gaps"]) == ([], True, []), url
+        assert report["pcm"]["loud"] > 0
+        assert report["duration"] == pytest.approx(TONE_S, abs=END_TOLERANCE_S)
 
 
 @pytest.mark.slow
