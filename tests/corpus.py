@@ -36,18 +36,20 @@ class Listed:
         if not self.is_whole:
             return self.samples, self.rate_hz
         stretches: list[tuple[int, int]] = []
+        beyond = 0
         with av.open(str(FOLDER / self.path), metadata_errors="ignore") as container:
             stream = container.streams.audio[0]
             in_mp4 = container.format.name.startswith("mov") and stream.codec_context.name == "aac"
             for packet in container.demux(stream):
-                for frame in packet.decode():
-                    samples = frame.samples
-                    if in_mp4 and packet.duration and packet.time_base:
-                        samples = min(samples, round(packet.duration * packet.time_base * frame.sample_rate))
-                    stretches.append((samples, frame.sample_rate))
+                frames = packet.decode()
+                stretches += [(frame.samples, frame.sample_rate) for frame in frames]
+                if in_mp4 and frames and packet.duration and packet.time_base:
+                    lasts = round(packet.duration * packet.time_base * frames[-1].sample_rate)
+                    beyond = max(frames[-1].samples - lasts, 0)
         rate_hz = stretches[0][1]
         by_rate = {rate: sum(n for n, other in stretches if other == rate) for _, rate in stretches}
-        return sum(at_rate(samples, rate, rate_hz) for rate, samples in by_rate.items()), rate_hz
+        decoded = sum(at_rate(samples, rate, rate_hz) for rate, samples in by_rate.items())
+        return decoded - beyond, rate_hz
 
     def __str__(self) -> str:
         return self.path
