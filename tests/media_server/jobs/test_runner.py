@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import active_children, get_context
@@ -12,11 +13,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+import signals
+import soundfile
 
 from media_server.errors import LimitExceeded, Malformed, Unavailable
 from media_server.jobs import runner
 from media_server.jobs.child import Order
-from media_server.jobs.events import Finished, Probed
+from media_server.jobs.events import Finished, PieceMade, Probed, SegmentMade
 from media_server.jobs.runner import WALL_BASE_S, WALL_PER_AUDIO_SECOND, DecoderCrash, deadline_s, run
 
 
@@ -47,6 +50,32 @@ async def test_a_child_tells_the_whole_story_and_is_gone(source: Path) -> None:
     assert isinstance(told[0], Probed)
     assert isinstance(told[-1], Finished)
     assert not [child for child in active_children() if child.name == "transcode"]
+
+
+async def peak_bytes(path: Path, minutes: int) -> int:
+    """The most memory that the child of a job on so much music had resident at once."""
+    music = signals.music(60.0, 44_100, 2)
+    with soundfile.SoundFile(path, "w", 44_100, 2, "PCM_16", format="FLAC") as file:
+        for _ in range(minutes):
+            file.write(music.T)
+    peak = 0
+    async with run(order(path, ladder=("128k", "opus-64"), outputs=("opus-64",))) as events:
+        async for event, _ in events:
+            if isinstance(event, SegmentMade | PieceMade):
+                for child in [child for child in active_children() if child.name == "transcode"]:
+                    status = Path(f"/proc/{child.pid}/status").read_text()
+                    # one that has said its last word has no memory any more
+                    peak = max(peak, *(int(kib) * 1024 for kib in re.findall(r"VmHWM:\s+(\d+)", status)), 0)
+    return peak
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_memory_of_a_job_does_not_grow_with_its_source(tmp_path: Path) -> None:
+    """Under 400 MB, whatever the length; a waveform is 1.5 kB for each second, and drawn and told once."""
+    short, long = [await peak_bytes(tmp_path / f"{minutes}.flac", minutes) for minutes in (1, 5)]
+    assert 50_000_000 < min(short, long) < max(short, long) < 400_000_000
+    assert long - short < 16 << 20
 
 
 async def test_an_error_of_the_media_comes_as_itself(tmp_path: Path) -> None:
