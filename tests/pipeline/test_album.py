@@ -17,7 +17,7 @@ from pipeline.encode import Encoder
 from pipeline.ladder import ladder_for
 from pipeline.level import Level
 from pipeline.media import Block
-from pipeline.normalize import STEP_DB
+from pipeline.normalize import STEP_DB, stepped
 from pipeline.plan import final
 from pipeline.programme import ABSOLUTE_GATE_LUFS, BINS, BINS_PER_LU, Programme
 
@@ -184,3 +184,22 @@ def test_a_block_above_every_bin_counts_in_the_last() -> None:
     assert last == BINS - 1
     assert count > 0
     assert analysis.levels.integrated_lufs == pytest.approx(77.0, abs=0.1)
+
+
+@given(st.lists(st.tuples(SHARES, st.floats(0, 3)), min_size=1, max_size=8))
+def test_an_album_is_settled_after_as_many_rounds_as_it_has_tracks(
+    tracks: list[tuple[Share, float]],
+) -> None:
+    """However much less each bears than its trial said: each round but the last finds one out."""
+    shares = [share for share, _ in tracks]
+    bears = [
+        math.inf if share.most_gain_db is None else stepped(share.most_gain_db - less)
+        for share, less in tracks
+    ]
+    for _ in range(len(tracks) + 1):
+        gain_db = album_gain(merged(shares)).gain_db
+        made = [min(gain_db, real_db) for real_db in bears]
+        shares = [share.shown(gain_db, made_db) for share, made_db in zip(shares, made, strict=True)]
+        if album_gain(merged(shares)).gain_db == gain_db:
+            break
+    assert set(made) == {gain_db}

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from media_server.jobs.job import JobState
+from media_server.jobs.regain import Regain
 from media_server.jobs.submission import submit
 from media_server.jobs.worker import Worker
 from media_server.metrics import Metrics
@@ -128,3 +129,13 @@ async def test_what_waits_is_measured(embedded) -> None:
         stop.set()
         await running
     assert b"veza_stream_queue_depth 0.0" in metrics.render()
+
+
+async def test_a_regain_is_given_to_whoever_makes_tracks_again(embedded) -> None:
+    """Of a track that is not there: nothing is made, and nobody takes the message for a submission."""
+    regain = Regain(track_id=OTHER, version="0" * 16, gain_db=-3.0)
+    await embedded.broker.publish(regain.job_id, OTHER, regain.to_json())
+    worker = Worker(embedded.broker, embedded.handler, Metrics(), 1, regainer=embedded.regainer)
+    assert await worker.burst() == 1
+    assert (await embedded.broker.depth()).waiting == 0
+    assert await embedded.broker.parked() == []
