@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import albums
 import pytest
 import signals
 from aio_pika.abc import AbstractIncomingMessage
@@ -21,11 +22,14 @@ from media_server.broker.rabbit import RabbitBroker
 from media_server.broker.rabbit_outbox import RabbitOutbox
 from media_server.database import Database
 from media_server.errors import Unavailable
+from media_server.jobs.albums import gain_of, members
 from media_server.jobs.folders import Folders
 from media_server.jobs.handler import Handler
 from media_server.jobs.job import JobState, Stage, job_id_of
 from media_server.jobs.lease import LEASE_S
+from media_server.jobs.membership import album_key
 from media_server.jobs.publish import live_asset
+from media_server.jobs.regainer import Regainer
 from media_server.jobs.worker import Worker
 from media_server.metrics import Metrics
 from media_server.settings import Settings
@@ -69,6 +73,17 @@ class Servers:
         signals.write(self.settings.upload_dir / name, signals.music(seconds, 48_000, 2), 48_000, "wav")
         return {"track_id": TRACK, "source": {"path": name}, "visibility": "public"}
 
+    def album(self, levels_db: Sequence[float]) -> list[dict[str, Any]]:
+        """The data of the uploads of an album whose tracks have these levels."""
+        assert self.settings.upload_dir is not None
+        for number, level_db in enumerate(levels_db):
+            (self.settings.upload_dir / f"{number}.flac").write_bytes(albums.song(level_db))
+        said = {"user_id": "7", "album_id": "album", "options": albums.OPTIONS}
+        return [
+            {"track_id": track_id, "source": {"path": f"{number}.flac"}, **said}
+            for number, track_id in enumerate(albums.TRACKS[: len(levels_db)])
+        ]
+
     async def upload(
         self, data: dict[str, Any], event_id: str, *, source_version: int | None = None, **properties: object
     ) -> str:
@@ -93,16 +108,17 @@ class Servers:
         sides = [await self.rabbit.server(self.state, lease_s=lease_s) for _ in range(count)]
         async with asyncio.TaskGroup() as tasks:
             for broker, _ in sides:
-                handler = Handler(
-                    settings=self.settings,
-                    folders=self.folders,
-                    storage=self.storage,
-                    state=self.state,
-                    broker=broker,
-                    metrics=Metrics(),
-                    published=lambda track_id: None,
-                )
-                tasks.create_task(Worker(broker, handler, Metrics(), 1).run(stop))
+                parts: dict[str, Any] = {
+                    "settings": self.settings,
+                    "folders": self.folders,
+                    "storage": self.storage,
+                    "state": self.state,
+                    "broker": broker,
+                    "metrics": Metrics(),
+                    "published": lambda track_id: None,
+                }
+                handler, regainer = Handler(**parts), Regainer(**parts)
+                tasks.create_task(Worker(broker, handler, Metrics(), 1, regainer=regainer).run(stop))
             try:
                 yield sides
             finally:
@@ -276,3 +292,27 @@ async def test_a_broker_that_is_stopped_and_started_under_a_job_ends_it_once_and
                 asset = await live_asset(servers.storage, TRACK)
                 assert asset is not None
                 assert asset.job_id == job_id
+
+
+async def test_an_album_on_two_workers_has_one_gain(servers: Servers) -> None:
+    """Two tracks at a time, and neither misses the other; each version is told, in its track's order."""
+    wanted = servers.album([-12.0, 0.0, -6.0, -9.0])
+    album = album_key("7", "album")
+    async with servers.working(2) as [(_, outbox), _]:
+        for data in wanted:
+            await servers.upload(data, str(uuid.uuid4()))
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                found = await members(servers.storage, album)
+                gains = {asset.loudness.gain_db for asset in found}
+                jobs = (await servers.state.list()).items
+                all_there = len(found) == len(wanted) and all(job.ended for job in jobs)
+                if all_there and gains == {await gain_of(servers.storage, album)}:
+                    break
+                await asyncio.sleep(0.05)
+        told = await callbacks(outbox, len(jobs))
+    assert {job.status for job in jobs} == {JobState.COMPLETED}
+    for asset in found:
+        mine = [one for one in told if one.track_id == asset.track_id]
+        assert [one.sequence for one in mine] == [*range(1, len(mine) + 1)]
+        assert mine[-1].body["loudness"]["gain_db"] == asset.loudness.gain_db
