@@ -55,7 +55,14 @@ class _File:
 
 def _handler(fmt: Format) -> Handler:
     async def handle(request: Request) -> Response:
-        return await _answer(request, fmt)
+        try:
+            return await _answer(request, fmt)
+        except NotFound as gone:
+            if gone.code != "object_not_found":
+                raise
+            # another process has put a file with other words in its place since this one read the asset
+            services_of(request).assets.forget(request.path_params["track_id"])
+            return await _answer(request, fmt)
 
     return handle
 
@@ -86,12 +93,16 @@ async def _answer(request: Request, fmt: Format) -> Response:
         headers["Content-Range"] = f"bytes {first}-{last}/{file.size_bytes}"
     if request.method == "HEAD":
         return Response(headers=headers, media_type=fmt.media_type)
-    body = _counted(services, file.read(first, last))
+    pieces = file.read(first, last)
+    begun = await anext(pieces)  # before the headers promise what is not there any more
+    body = _counted(services, begun, pieces)
     return StreamingResponse(body, 206 if part else 200, headers, fmt.media_type)
 
 
-async def _counted(services: Services, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for data in body:
+async def _counted(services: Services, begun: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    services.metrics.media_sent(len(begun))
+    yield begun
+    async for data in pieces:
         services.metrics.media_sent(len(data))
         yield data
 

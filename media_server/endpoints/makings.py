@@ -56,8 +56,7 @@ async def refusal(request: Request, asset: Asset, output: Output) -> ServiceErro
     if request.method != "GET":
         return Unavailable("not_made", f"{output.name} is made when it is asked for with GET")
     await _admit(services, request, asset.track_id)
-    title = f"{asset.title} ({output.name})" if asset.title else output.name
-    await ask(making, title, broker=services.broker, state=services.state, known=known)
+    await ask(asset, output.name, broker=services.broker, state=services.state, known=known)
     return _being_made(output)
 
 

@@ -72,7 +72,7 @@ async def fetch(
 async def _bring_upload(upload: Upload, into: Path, storage: Storage) -> Fetched:
     target = into / LOCAL_NAME
     try:
-        await asyncio.to_thread(_make_room, target)
+        await asyncio.to_thread(make_room, target)
         await storage.get_file(upload_key(upload.name), target)
     except NotFound:
         raise NotFound("source_not_found", "the uploaded file is gone") from None
@@ -84,14 +84,15 @@ async def _bring_upload(upload: Upload, into: Path, storage: Storage) -> Fetched
 async def _download(sources: S3Sources, bucket: str, key: str, into: Path, limit: int) -> Fetched:
     target = into / LOCAL_NAME
     try:
-        await asyncio.to_thread(_make_room, target)
+        await asyncio.to_thread(make_room, target)
     except OSError as error:
         raise Unavailable("disk", f"the source cannot be brought here: {error.strerror}") from error
     sha256, size_bytes = await sources.download(bucket, key, target, limit)
     return Fetched(path=target, sha256=sha256, size_bytes=size_bytes)
 
 
-def _make_room(target: Path) -> None:
+def make_room(target: Path) -> None:
+    """Nothing lies there, and something can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ from media_server.broker.base import Callback, Delivery
 from media_server.broker.envelope import COMPLETED, FAILED
 from media_server.errors import Conflict, NotFound
 from media_server.jobs import report
+from media_server.jobs.addition import Additions
 from media_server.jobs.antivirus import screen
 from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
@@ -31,6 +32,7 @@ from media_server.jobs.fetch import Fetched, fetch
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
+from media_server.jobs.making import lacking
 from media_server.jobs.production import Production
 from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of
 from media_server.jobs.submission import Submission
@@ -74,6 +76,9 @@ class Handler:
         self._metrics = metrics
         self._published = published
         self._sources = sources
+        self._additions = Additions(
+            settings=settings, storage=storage, state=state, published=published, sources=sources
+        )
 
     async def handle(self, delivery: Delivery) -> None:
         """See the delivery through to its end; on cancellation it is released, the attempt not counted."""
@@ -161,7 +166,9 @@ class Handler:
             # an earlier attempt got this far, though perhaps not into the list of tracks, or to its files
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
-            return live
+            await self._keep_source(submission, live)
+            await watched.reach(Stage.PUBLISH, 0.0)
+            return await self._additions.complete(live, lacking(live), delivery.attempt, folder)
         must_be_newer((request.source_version or 0, submission.accepted_at, delivery.job_id), live)
         accepted_at = submission.accepted_at
         await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
@@ -189,7 +196,11 @@ class Handler:
             metrics=self._metrics,
             published=self._published,
         )
-        return await production.make(self._order(submission, options, fetched))
+        asset = await production.make(self._order(submission, options, fetched))
+        await self._keep_source(submission, asset)
+        listed = {download.name for download in asset.downloads}
+        stale = [one.name for one in assembly.asset.downloads if one.name not in listed]
+        return await self._additions.complete(asset, stale, delivery.attempt, folder)
 
     def _order(self, submission: Submission, options: Options, fetched: Fetched) -> Order:
         return Order(
@@ -208,7 +219,6 @@ class Handler:
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:
         result = report.completed(asset, self._settings.base_url)
-        await self._keep_source(submission, asset)  # first: what is called completed has nothing left to do
         await self._state.save(
             job.to(
                 JobState.COMPLETED,

@@ -1,45 +1,31 @@
-"""Makes one more file of a published track, from its receipt to its acknowledgement.
+"""One wish for a file of a published track, from its receipt to its acknowledgement.
 
-Bring the source, make the file in a child process, store it, list it in the asset. As a job, each step may be
-the last one before a kill -9; unlike one, nobody is called back: who wants the file asks again.
+As a job, each step may be the last one before a kill -9; unlike one, nobody is called back: who wants the
+file asks again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from hls.asset import Asset, AssetDownload, AssetLoudness
 from media_server.broker.base import Delivery
-from media_server.errors import Conflict, NotFound, Unavailable
-from media_server.jobs.downloads import Downloads, download_of
-from media_server.jobs.events import FileMade, PieceMade
+from media_server.errors import Conflict
+from media_server.jobs.addition import Additions
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
-from media_server.jobs.fetch import LOCAL_NAME, fetch
-from media_server.jobs.filing import FileOrder
 from media_server.jobs.folders import Folders
-from media_server.jobs.job import Job, JobRequest, JobState, Options, Source, Stage, now_rfc3339
+from media_server.jobs.job import Job, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
 from media_server.jobs.making import Making
-from media_server.jobs.pointer import pointer_held
-from media_server.jobs.publish import add_download, live_asset, put_pointer
-from media_server.jobs.runner import run
-from media_server.jobs.submission import Submission
-from media_server.jobs.takedown import remove_leftovers
 from media_server.settings import Settings
 from media_server.state.base import State
-from media_server.storage.assets import original_key
 from media_server.storage.base import Storage
-from pipeline.normalize import GainPlan
-from pipeline.replaygain import FileLoudness
 
 if TYPE_CHECKING:
     from media_server.storage.sources import S3Sources
@@ -60,12 +46,11 @@ class Maker:
         published: Callable[[str], None],
         sources: S3Sources | None = None,
     ) -> None:
-        self._settings = settings
         self._folders = folders
-        self._storage = storage
         self._state = state
-        self._published = published
-        self._sources = sources
+        self._additions = Additions(
+            settings=settings, storage=storage, state=state, published=published, sources=sources
+        )
 
     async def handle(self, delivery: Delivery) -> None:
         """See the delivery through to its end; on cancellation it is released, the attempt not counted."""
@@ -104,7 +89,8 @@ class Maker:
         try:
             if delivery.attempt > MAX_ATTEMPTS:
                 return await self._fail(delivery, job, given_up(delivery.attempt))
-            await while_leased(delivery, self._make(making, folder))
+            wanted = self._additions.add(making.track_id, making.version, making.output, folder)
+            await while_leased(delivery, wanted)
         except LeaseLost:
             raise
         except Exception as error:
@@ -129,115 +115,3 @@ class Maker:
         if await delivery.is_current():
             await self._state.save(job.to(JobState.QUEUED, stage=None, attempt=delivery.attempt - 1))
             await delivery.release()
-
-    async def _make(self, making: Making, folder: Path) -> None:
-        asset = await self._live(making)
-        if _has(asset, making.output):
-            return  # an earlier attempt got this far
-        source = await self._bring(asset, folder)
-        downloads = Downloads(folder, self._settings.max_source_bytes)
-        order = order_of(asset, making.output, source, self._settings)
-        async with run(order) as events:
-            async for event, payload in events:
-                if isinstance(event, PieceMade):
-                    await asyncio.to_thread(downloads.write, event, payload)
-                elif isinstance(event, FileMade) and event.output == making.output:
-                    made = await asyncio.to_thread(downloads.finish, event)
-                    download = download_of(event, made)
-                    await add_download(self._storage, asset, download.file, made.path)
-                    await self._list(making, download)
-
-    async def _list(self, making: Making, download: AssetDownload) -> None:
-        async with pointer_held(self._state, making.track_id):
-            asset = await self._live(making)
-            others = [one for one in asset.downloads if one.name != download.name]
-            await put_pointer(self._storage, self._state, replace(asset, downloads=(*others, download)))
-        self._published(making.track_id)
-
-    async def _live(self, making: Making) -> Asset:
-        """The asset, if it is still the one that the file was wanted of.
-
-        Raises:
-            Conflict: `superseded`.
-            NotFound: `track_not_found`, and what was made of it is gone too.
-        """
-        asset = await live_asset(self._storage, making.track_id)
-        if asset is None:
-            await remove_leftovers(self._storage, making.track_id)
-            raise NotFound("track_not_found", "the track was deleted after its file was asked for")
-        if asset.version != making.version:
-            raise Conflict("superseded", "a newer upload of the track is published")
-        return asset
-
-    async def _bring(self, asset: Asset, folder: Path) -> Path:
-        """The source, and that it is still the one that the track was made of.
-
-        Raises:
-            NotFound: `source_not_found`.
-            Conflict: `source_changed`.
-        """
-        assert asset.source is not None  # nothing is offered of what is not known
-        where = Source(bucket=asset.source.bucket, key=asset.source.key, path=asset.source.path)
-        if where.kind != "none":
-            request = JobRequest(track_id=asset.track_id, source=where)
-            submission = Submission(request=request, accepted_at=asset.order)
-            fetched = await fetch(submission, folder, self._storage, self._settings, self._sources)
-            path, sha256 = fetched.path, fetched.sha256
-        else:
-            path = folder / LOCAL_NAME
-            try:
-                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-                await self._storage.get_file(original_key(asset.track_id), path)
-                sha256 = await asyncio.to_thread(_sha256, path)
-            except NotFound:
-                raise NotFound("source_not_found", "the track's original is not kept any more") from None
-            except OSError as error:
-                raise Unavailable("disk", f"the original cannot be brought here: {error.strerror}") from error
-        if sha256 != asset.source_sha256:
-            raise Conflict("source_changed", "the original is not the one that the track was made of")
-        return path
-
-
-def order_of(asset: Asset, output: str, source: Path, settings: Settings) -> FileOrder:
-    """What the child is asked for: the track's own tone, plan, length and words."""
-    words = {"title": asset.title, "artist": asset.artist}
-    return FileOrder(
-        source=source,
-        output=output,
-        samples=asset.duration_samples,
-        channels=asset.renditions[0].channels,
-        plan=_plan_of(asset.loudness),
-        loudness=FileLoudness(
-            integrated_lufs=asset.loudness.integrated_lufs, true_peak_dbtp=asset.loudness.true_peak_dbtp
-        ),
-        tags={**asset.tags, **{name: text for name, text in words.items() if text}},
-        equalizer=Options.model_validate(asset.options).equalizer_bands,
-        max_duration_s=settings.max_duration_s,
-        memory_bytes=settings.job_memory_bytes,
-    )
-
-
-def _plan_of(told: AssetLoudness) -> GainPlan:
-    """The plan that the track's renditions were made by; a version with a known source tells all of it."""
-    return _PLAN.validate_python(
-        {
-            "gain_db": told.gain_db,
-            "target_lufs": told.target_lufs,
-            "ceiling_dbtp": told.ceiling_dbtp,
-            "reason": told.reason,
-            "planned_lufs": told.planned_lufs,
-            "limit_dbtp": told.limit_dbtp,
-        }
-    )
-
-
-def _has(asset: Asset, output: str) -> bool:
-    return any(download.name == output for download in asset.downloads)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-_PLAN = TypeAdapter(GainPlan)
