@@ -63,7 +63,7 @@ def transcode(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Whole files too, such as mp3-320,ogg-192-44100,flac (a wrong one lists all).",
+            help="Whole files too, such as mp3-320, ogg-192-44100, flac (a wrong one lists all).",
         ),
     ] = "",
     target_lufs: Annotated[
