@@ -30,6 +30,7 @@ from media_server.endpoints.services import Services, services_of
 from media_server.errors import BadRequest, NotFound, Unavailable
 from media_server.jobs.making import offered
 from media_server.storage.assets import download_key
+from pipeline.grid import RATE_HZ
 from pipeline.outputs import Format, Output
 
 READY_SOON_S: Final = 1.0
@@ -143,7 +144,9 @@ def chosen(files: list[_File], fmt: Format, asked: Mapping[str, str]) -> _File:
 
 
 def _quality(file: _File) -> tuple[int, int]:
-    return (file.bitrate_bps or 0, file.rate_hz)
+    # of a lossy file a rate over 48 kHz is for those who ask for it: there is no more in it
+    has_more = file.bitrate_bps is None or file.rate_hz <= RATE_HZ
+    return (file.bitrate_bps or 0, file.rate_hz if has_more else 0)
 
 
 def _value(file: _File, name: str) -> str:
@@ -214,7 +217,7 @@ def _operation(fmt: Format) -> Operation:
             ),
             Parameter(
                 name="rate",
-                about="The sample rate in Hz; without, the highest that is there",
+                about="The sample rate in Hz; without, the best that is there, of lossy files up to 48000",
                 schema={"type": "integer", "minimum": 1},
             ),
         ),

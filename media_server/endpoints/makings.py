@@ -36,7 +36,7 @@ A song costs a worker some seconds, and uploads wait in the same queue.
 """
 
 PER_TRACK: Final = Budget.of(30, HOUR_S, burst=10)
-"""All listeners together; there are 29 files of a track, so this is for tracks that are replaced."""
+"""All listeners together; there are 37 files of a track, so this is for tracks that are replaced."""
 
 
 async def refusal(request: Request, asset: Asset, output: Output) -> ServiceError:
