@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ from media_server.errors import Conflict, NotFound, Unavailable
 from media_server.jobs.downloads import Downloads, download_of, words_of
 from media_server.jobs.events import FileMade, PieceMade
 from media_server.jobs.fate import MAX_ATTEMPTS, Retry, decide
-from media_server.jobs.fetch import LOCAL_NAME, fetch, make_room
+from media_server.jobs.fetch import LOCAL_NAME, fetch, keep_source, make_room
 from media_server.jobs.filing import FileOrder
 from media_server.jobs.job import JobRequest, Options, Source
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.publish import add_download, list_downloads, live_asset, put_pointer
 from media_server.jobs.runner import run
-from media_server.jobs.submission import Submission
+from media_server.jobs.submission import Submission, Upload
 from media_server.jobs.takedown import remove_leftovers
 from media_server.settings import Settings
 from media_server.state.base import State
@@ -60,15 +60,22 @@ class Additions:
         self._published = published
         self._sources = sources
 
-    async def complete(self, asset: Asset, outputs: Iterable[str], attempt: int, folder: Path) -> Asset:
+    async def complete(
+        self, asset: Asset, outputs: tuple[str, ...], *, upload: Upload | None, attempt: int, folder: Path
+    ) -> Asset:
         """What its own job adds to the live asset; what cannot be had costs a warning, and not the track.
 
+        Args:
+            upload: the job's.
+            attempt: the job's, from 1.
         Raises:
-            whatever the job's `attempt` (from 1) is to be repeated for.
+            whatever the job is to be repeated for.
         """
-        if attempt > MAX_ATTEMPTS:  # they may be what kills the worker each time
+        # after so many they may be what kills the worker each time
+        if not outputs or attempt > MAX_ATTEMPTS:
             return asset
         try:
+            await keep_source(upload, asset.track_id, self._storage)
             for output in outputs:
                 asset = await self.add(asset.track_id, asset.version, output, folder)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import stat
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from media_server.errors import BadRequest, Denied, LimitExceeded, NotFound, Unavailable
 from media_server.jobs.submission import Submission, Upload
 from media_server.settings import Settings
-from media_server.storage.assets import upload_key
+from media_server.storage.assets import original_key, upload_key
 from media_server.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ async def fetch(
         return await _download(sources, source.bucket, source.key, into, settings.max_source_bytes)
     setting = "SOURCE_BUCKETS" if source.kind == "object" else "SOURCE_URL_HOSTS"
     raise Denied("source_forbidden", f"the source is an {source.kind}, and {setting} allows none")
+
+
+async def keep_source(upload: Upload | None, track_id: str, storage: Storage) -> None:
+    """The original of an upload stays as the track's one source; the one it replaces goes."""
+    if upload is not None:
+        with contextlib.suppress(NotFound):  # it was kept before
+            await storage.move(upload_key(upload.name), original_key(track_id))
 
 
 async def _bring_upload(upload: Upload, into: Path, storage: Storage) -> Fetched:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from hls.asset import Asset
 from media_server.broker.base import Callback, Delivery
 from media_server.broker.envelope import COMPLETED, FAILED
-from media_server.errors import Conflict, NotFound
+from media_server.errors import Conflict
 from media_server.jobs import report
 from media_server.jobs.addition import Additions
 from media_server.jobs.antivirus import screen
@@ -28,7 +28,7 @@ from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.child import Order
 from media_server.jobs.downloads import Downloads
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
-from media_server.jobs.fetch import Fetched, fetch
+from media_server.jobs.fetch import Fetched, fetch, keep_source
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Options, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
@@ -42,7 +42,7 @@ from media_server.jobs.watched import Watched
 from media_server.metrics import Metrics
 from media_server.settings import Settings
 from media_server.state.base import State
-from media_server.storage.assets import original_key, upload_key
+from media_server.storage.assets import upload_key
 from media_server.storage.base import Storage
 from media_server.trace import of_job, trace_id
 
@@ -166,9 +166,11 @@ class Handler:
             # an earlier attempt got this far, though perhaps not into the list of tracks, or to its files
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
-            await self._keep_source(submission, live)
             await watched.reach(Stage.PUBLISH, 0.0)
-            return await self._additions.complete(live, lacking(live), delivery.attempt, folder)
+            missing = lacking(live)
+            return await self._additions.complete(
+                live, missing, upload=submission.upload, attempt=delivery.attempt, folder=folder
+            )
         must_be_newer((request.source_version or 0, submission.accepted_at, delivery.job_id), live)
         accepted_at = submission.accepted_at
         await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
@@ -197,10 +199,11 @@ class Handler:
             published=self._published,
         )
         asset = await production.make(self._order(submission, options, fetched))
-        await self._keep_source(submission, asset)
         listed = {download.name for download in asset.downloads}
-        stale = [one.name for one in assembly.asset.downloads if one.name not in listed]
-        return await self._additions.complete(asset, stale, delivery.attempt, folder)
+        stale = tuple(one.name for one in assembly.asset.downloads if one.name not in listed)
+        return await self._additions.complete(
+            asset, stale, upload=submission.upload, attempt=delivery.attempt, folder=folder
+        )
 
     def _order(self, submission: Submission, options: Options, fetched: Fetched) -> Order:
         return Order(
@@ -219,6 +222,8 @@ class Handler:
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:
         result = report.completed(asset, self._settings.base_url)
+        # first: what is called completed has nothing left to do
+        await keep_source(submission.upload, asset.track_id, self._storage)
         await self._state.save(
             job.to(
                 JobState.COMPLETED,
@@ -268,13 +273,6 @@ class Handler:
         with contextlib.suppress(Conflict):
             await delivery.release()
         log.info("job.released")
-
-    async def _keep_source(self, submission: Submission, asset: Asset) -> None:
-        """The original of an upload stays as the track's one source; the one it replaces goes."""
-        if submission.upload is None:
-            return
-        with contextlib.suppress(NotFound):  # an earlier attempt got this far
-            await self._storage.move(upload_key(submission.upload.name), original_key(asset.track_id))
 
 
 def _callback(submission: Submission, job: Job, body: dict[str, object]) -> Callback | None:

@@ -226,6 +226,7 @@ def test_a_track_is_heard_lossless_from_the_same_place_on(
     assert visit.problems == []
 
 
+@pytest.mark.slow
 def test_who_may_listen_may_keep_the_track(visit: Visit, server: Server, lossless_id: str) -> None:
     """A file that is not made yet comes as soon as it is; each under the track's name."""
     open_track(visit, server, lossless_id)
@@ -244,6 +245,7 @@ def test_who_may_listen_may_keep_the_track(visit: Visit, server: Server, lossles
         assert "503" in complaint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
 def test_everything_fits_the_screen(visit: Visit, server: Server, lossless_id: str, width: int) -> None:
     """With the longest of labels and the files unfolded."""

@@ -228,6 +228,7 @@ def test_a_file_is_made_once_though_every_server_is_asked_at_the_same_moment(
     assert made.count(track_id) == 1
 
 
+@pytest.mark.slow
 def test_files_get_the_words_that_a_track_is_changed_to(stack: Stack, tmp_path: Path) -> None:
     """Contract, `track.updated`: within 5 s nobody is served the old ones. The MP3 is made anew at once, the
     others when they are asked for."""

@@ -102,6 +102,7 @@ async def test_words_that_change_while_a_job_makes_its_file_are_in_it(embedded, 
     assert await title_of(embedded, asset, tmp_path) == "New"
 
 
+@pytest.mark.slow
 async def test_words_that_change_while_a_file_is_added_have_it_made_again(embedded, short, tmp_path) -> None:
     _, before = await published(embedded, short)
     await put_pointer(embedded.storage, embedded.state, replace(before, downloads=()))
@@ -120,9 +121,10 @@ async def test_a_file_that_cannot_be_had_costs_one_warning(embedded, tmp_path) -
         container="flac", codec="flac", rate_hz=44_100, channels=2, bit_depth=16, bit_rate_bps=None
     )
     asset = await embedded.publish(version="0" * 16, source=source)  # whose original is not kept
-    assert await additions(embedded).complete(asset, ["mp3-128"], MAX_ATTEMPTS + 1, tmp_path) == asset
+    wanted = {"outputs": ("mp3-128",), "upload": None, "folder": tmp_path}
+    assert await additions(embedded).complete(asset, attempt=MAX_ATTEMPTS + 1, **wanted) == asset
     for _ in range(2):
-        asset = await additions(embedded).complete(asset, ["mp3-128"], 1, tmp_path)
+        asset = await additions(embedded).complete(asset, attempt=1, **wanted)
         assert asset == await live_asset(embedded.storage, TRACK)
         assert asset.warnings == ("output_left_out",)
 
