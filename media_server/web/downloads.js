@@ -40,7 +40,7 @@ export class Downloads {
 
   row(track, format) {
     const made = track.downloads.filter((file) => file.format === format);
-    const best = made.toSorted((a, b) => a.bitrate - b.bitrate || a.sample_rate - b.sample_rate).at(-1);
+    const best = made.sort((a, b) => a.bitrate - b.bitrate || a.sample_rate - b.sample_rate).at(-1);
     const link = document.createElement("a");
     link.href = `/tracks/${track.track_id}/audio.${format}`;
     link.download = ""; // the server tells the name
