@@ -41,6 +41,7 @@ class AssetRendition:
     """One rung as it is stored, in the folder of its name.
 
     `codec` is RFC 6381's name; `bitrate_bps` is the encoder's setting, of a lossless rendition what it took.
+    `bit_depth` is a lossless rendition's; an older version did not tell it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class AssetRendition:
     priming_samples: int
     init: StoredFile
     segments: tuple[StoredSegment, ...]
+    bit_depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

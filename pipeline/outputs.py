@@ -15,6 +15,13 @@ from pipeline.grid import RATE_HZ
 from pipeline.media import MediaInfo
 
 CD_RATE_HZ = 44_100
+HIGH_RATES_HZ = (88_200, 96_000)
+"""Of M4A alone, for players that are set to such a rate, and of sources that have it.
+
+By way of 48 kHz, as every lossy file: FFmpeg's AAC has nothing above 22 kHz at any rate (measured: a sine of
+22 kHz comes back at 0 dB at 320 kbit/s, one of 26 kHz at -47 dB), so no sound is lost.
+"""
+
 FLAC_MAX_RATE_HZ = 192_000
 FLAC_MAX_CHANNELS = 2
 """More are mixed down when they are decoded: that would not be the source."""
@@ -63,6 +70,12 @@ class Output:
     bit_depth: int | None = None
 
 
+_RATES_HZ = {
+    Format.MP3: (RATE_HZ, CD_RATE_HZ),
+    Format.M4A: (RATE_HZ, CD_RATE_HZ, *HIGH_RATES_HZ),
+    Format.OGG: (RATE_HZ, CD_RATE_HZ),
+    Format.OPUS: (RATE_HZ,),
+}
 _KBIT = {
     Format.MP3: (128, 192, 256, 320),
     Format.M4A: (128, 192, 256, 320),
@@ -81,7 +94,7 @@ OUTPUTS: Mapping[str, Output] = {
         *(
             Output(name=_name(fmt, kbit, rate_hz), format=fmt, bitrate_bps=kbit * 1000, rate_hz=rate_hz)
             for fmt, rates in _KBIT.items()
-            for rate_hz in ((RATE_HZ,) if fmt is Format.OPUS else (RATE_HZ, CD_RATE_HZ))
+            for rate_hz in _RATES_HZ[fmt]
             for kbit in rates
         ),
         Output(name="flac", format=Format.FLAC, bitrate_bps=None),
@@ -96,8 +109,8 @@ def outputs_for(names: tuple[str, ...], source: MediaInfo, channels: int) -> tup
     """The files to make of a source, each once, in the order of `names`.
 
     No bit rate is above that of a lossy source: the next lower one takes its place, the lowest stays. A
-    lossless file of a lossy source is left out, and one beyond 192 kHz or two channels. Mono stays mono at
-    half the bit rate.
+    lossless file of a lossy source is left out, and one beyond 192 kHz or two channels; so is a rate over
+    48 kHz that the source has not. Mono stays mono at half the bit rate.
 
     Args:
         channels: of the ladder, 1 or 2.
@@ -125,6 +138,8 @@ def _of_source(asked: Output, source: MediaInfo, channels: int) -> Output | None
             return None
         depth = next((bits for bits in FLAC_DEPTHS if source.bit_depth <= bits), FLAC_DEPTHS[-1])
         return replace(asked, rate_hz=source.rate_hz, channels=source.channels, bit_depth=depth)
+    if asked.rate_hz > max(source.rate_hz, RATE_HZ):
+        return None
     same = [o for o in OUTPUTS.values() if (o.format, o.rate_hz) == (asked.format, asked.rate_hz)]
     halved = [replace(o, bitrate_bps=(o.bitrate_bps or 0) * channels // 2, channels=channels) for o in same]
     wanted = next(o for o in halved if o.name == asked.name)
@@ -136,5 +151,7 @@ def _of_source(asked: Output, source: MediaInfo, channels: int) -> Output | None
 
 
 def has_left_out(asked: tuple[str, ...], made: tuple[Output, ...]) -> bool:
-    """Whether a format was asked for that the source cannot give."""
-    return bool({OUTPUTS[name].format for name in asked} - {output.format for output in made})
+    """Whether a format or a rate was asked for that the source cannot give."""
+    rates = {(output.format, None if output.format.is_lossless else output.rate_hz) for output in made}
+    wanted = [OUTPUTS[name] for name in asked]
+    return bool({(o.format, None if o.format.is_lossless else o.rate_hz) for o in wanted} - rates)

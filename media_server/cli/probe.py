@@ -14,7 +14,9 @@ from pipeline.errors import MediaError
 from pipeline.probe import probe as probe_file
 
 
-def probe(file: Annotated[Path, typer.Argument(help="An audio file.", exists=True, dir_okay=False)]) -> None:
+def probe(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An audio file.", exists=True, dir_okay=False)],
+) -> None:
     """Say what FILE is as JSON: container, codec, rate, channels, tags. Nothing is decoded."""
     try:
         info = probe_file(file)

@@ -12,7 +12,9 @@ from media_server.cli.terminal import out, stop
 
 
 def schemas(
-    folder: Annotated[Path, typer.Argument(help="Where the files go; what has the same name is replaced.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the files go; what has the same name is replaced.")
+    ],
 ) -> None:
     """Write the JSON Schemas of the events and of the callback, a file each."""
     from media_server.jobs import messages

@@ -7,6 +7,7 @@ from typing import NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from media_server.settings import Settings, load_settings
 
@@ -16,7 +17,7 @@ err = Console(stderr=True, highlight=False)
 
 def stop(message: str, code: int = 2) -> NoReturn:
     """Say one sentence on standard error and end."""
-    err.print(f"[bold red]error[/]: {message}", soft_wrap=True)
+    err.print(f"[bold red]error[/]: {escape(message)}", soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -28,5 +29,6 @@ def settings_or_stop() -> Settings:
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(part) for part in problem["loc"]).upper()
             message = problem["msg"].removeprefix("Value error, ")
-            err.print(f"[bold red]error[/]: {f'{name}: ' if name else ''}{message}", soft_wrap=True)
+            sentence = escape(f"{name}: {message}" if name else message)
+            err.print(f"[bold red]error[/]: {sentence}", soft_wrap=True)
         raise typer.Exit(2) from None

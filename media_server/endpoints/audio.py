@@ -30,6 +30,7 @@ from media_server.endpoints.services import Services, services_of
 from media_server.errors import BadRequest, NotFound, Unavailable
 from media_server.jobs.making import offered
 from media_server.storage.assets import download_key
+from pipeline.grid import RATE_HZ
 from pipeline.outputs import Format, Output
 
 READY_SOON_S: Final = 1.0
@@ -55,7 +56,14 @@ class _File:
 
 def _handler(fmt: Format) -> Handler:
     async def handle(request: Request) -> Response:
-        return await _answer(request, fmt)
+        try:
+            return await _answer(request, fmt)
+        except NotFound as gone:
+            if gone.code != "object_not_found":
+                raise
+            # another process has put a file with other words in its place since this one read the asset
+            services_of(request).assets.forget(request.path_params["track_id"])
+            return await _answer(request, fmt)
 
     return handle
 
@@ -86,12 +94,16 @@ async def _answer(request: Request, fmt: Format) -> Response:
         headers["Content-Range"] = f"bytes {first}-{last}/{file.size_bytes}"
     if request.method == "HEAD":
         return Response(headers=headers, media_type=fmt.media_type)
-    body = _counted(services, file.read(first, last))
+    pieces = file.read(first, last)
+    begun = await anext(pieces)  # before the headers promise what is not there any more
+    body = _counted(services, begun, pieces)
     return StreamingResponse(body, 206 if part else 200, headers, fmt.media_type)
 
 
-async def _counted(services: Services, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for data in body:
+async def _counted(services: Services, begun: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    services.metrics.media_sent(len(begun))
+    yield begun
+    async for data in pieces:
         services.metrics.media_sent(len(data))
         yield data
 
@@ -132,7 +144,9 @@ def chosen(files: list[_File], fmt: Format, asked: Mapping[str, str]) -> _File:
 
 
 def _quality(file: _File) -> tuple[int, int]:
-    return (file.bitrate_bps or 0, file.rate_hz)
+    # of a lossy file a rate over 48 kHz is for those who ask for it: there is no more in it
+    has_more = file.bitrate_bps is None or file.rate_hz <= RATE_HZ
+    return (file.bitrate_bps or 0, file.rate_hz if has_more else 0)
 
 
 def _value(file: _File, name: str) -> str:
@@ -203,7 +217,7 @@ def _operation(fmt: Format) -> Operation:
             ),
             Parameter(
                 name="rate",
-                about="The sample rate in Hz; without, the highest that is there",
+                about="The sample rate in Hz; without, the best that is there, of lossy files up to 48000",
                 schema={"type": "integer", "minimum": 1},
             ),
         ),

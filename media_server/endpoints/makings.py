@@ -36,7 +36,7 @@ A song costs a worker some seconds, and uploads wait in the same queue.
 """
 
 PER_TRACK: Final = Budget.of(30, HOUR_S, burst=10)
-"""All listeners together; there are 29 files of a track, so this is for tracks that are replaced."""
+"""All listeners together; there are 37 files of a track, so this is for tracks that are replaced."""
 
 
 async def refusal(request: Request, asset: Asset, output: Output) -> ServiceError:
@@ -56,8 +56,7 @@ async def refusal(request: Request, asset: Asset, output: Output) -> ServiceErro
     if request.method != "GET":
         return Unavailable("not_made", f"{output.name} is made when it is asked for with GET")
     await _admit(services, request, asset.track_id)
-    title = f"{asset.title} ({output.name})" if asset.title else output.name
-    await ask(making, title, broker=services.broker, state=services.state, known=known)
+    await ask(asset, output.name, broker=services.broker, state=services.state, known=known)
     return _being_made(output)
 
 

@@ -21,9 +21,11 @@ from media_server.endpoints.answer import JSON, json_answer, whole_number
 from media_server.endpoints.conditional import Representation, respond, tag_of
 from media_server.endpoints.operation import Answer, Caller, Operation, Parameter
 from media_server.endpoints.services import services_of
+from media_server.jobs.making import offered
 from media_server.jobs.report import codec_name, download_path, manifest_path
 from media_server.state.base import TrackSummary
 from pipeline.ladder import RUNGS
+from pipeline.outputs import Format
 
 LIST_LIMIT: Final = 50
 MAX_LIST_LIMIT: Final = 200
@@ -85,11 +87,14 @@ class TrackLoudness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackRendition:
+    """`bit_depth` is a lossless rendition's, null where an older version of the server made it."""
+
     name: str
     codec: str
     bitrate: int
     sample_rate: int
     channels: int
+    bit_depth: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,8 @@ class Track:
     """A track as its listeners see it.
 
     `manifest_urls` has a playlist for each family of codecs there is, and AAC's in MPEG-TS as `ts`.
+    `downloads` are the files that are made, `formats` the kinds that `audio.{format}` answers with: what is
+    not made yet is when it is asked for.
     """
 
     track_id: str
@@ -119,6 +126,7 @@ class Track:
     loudness: TrackLoudness
     renditions: tuple[TrackRendition, ...]
     downloads: tuple[TrackDownload, ...]
+    formats: tuple[Format, ...]
     stream_manifest_url: str
     manifest_urls: Mapping[str, str]
     waveform_url: str | None
@@ -171,6 +179,7 @@ def in_detail(asset: Asset) -> Track:
                 bitrate=rendition.bitrate_bps,
                 sample_rate=rendition.rate_hz,
                 channels=rendition.channels,
+                bit_depth=rendition.bit_depth,
             )
             for rendition in asset.renditions
         ),
@@ -184,6 +193,7 @@ def in_detail(asset: Asset) -> Track:
             )
             for download in asset.downloads
         ),
+        formats=_formats(asset),
         stream_manifest_url=manifest_path(asset),
         manifest_urls=_manifest_urls(asset),
         waveform_url=f"/tracks/{asset.track_id}/waveform.json" if asset.waveform else None,
@@ -192,6 +202,12 @@ def in_detail(asset: Asset) -> Track:
         created_at=asset.created_at,
         warnings=asset.warnings,
     )
+
+
+def _formats(asset: Asset) -> tuple[Format, ...]:
+    there = {download.format for download in asset.downloads} | {one.format for one in offered(asset)}
+    as_streamed = {Format.M4A} if asset.family(Family.AAC) else set()
+    return tuple(fmt for fmt in Format if fmt in there | as_streamed)
 
 
 def _manifest_urls(asset: Asset) -> dict[str, str]:

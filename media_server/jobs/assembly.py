@@ -176,8 +176,7 @@ class Assembly:
         return File(path=name, data=payload, media_type=event.media_type)
 
     def _init(self, event: Initialised, payload: bytes) -> File:
-        name = init_name(payload)
-        sha256 = hashlib.sha256(payload).hexdigest()
+        name, sha256 = init_name(payload), hashlib.sha256(payload).hexdigest()
         stored = StoredFile(name=name, bytes=len(payload), sha256=sha256, media_type=INIT_TYPE)
         self._rungs[event.rendition] = _Rung(init=stored, about=event)
         return File(path=f"{event.rendition}/{name}", data=payload, media_type=INIT_TYPE)
@@ -293,4 +292,5 @@ class Assembly:
             priming_samples=about.priming_samples,
             init=rung.init,
             segments=tuple(rung.segments),
+            bit_depth=about.bit_depth,
         )

@@ -7,24 +7,28 @@ Source: contract, Events; reliability F8.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import structlog
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from hls.asset import Asset
 from media_server.broker.base import Broker
 from media_server.broker.envelope import TRACK_DELETED, UPDATED, USER_DELETED, Envelope, Refused, why
 from media_server.errors import Conflict
 from media_server.jobs import amendments
 from media_server.jobs.albums import settle
+from media_server.jobs.downloads import words_of
 from media_server.jobs.job import Text, Uuid, now_rfc3339
+from media_server.jobs.making import Making, ask, lacking
 from media_server.jobs.pointer import pointer_held
 from media_server.jobs.publish import live_asset, put_pointer
 from media_server.jobs.takedown import take_down
 from media_server.jobs.tombstone import bury_user, must_not_be_deleted
 from media_server.state.base import MAX_PAGE, State
-from media_server.storage.assets import Assets
+from media_server.storage.assets import Assets, download_key
 from media_server.storage.base import Storage
 
 log = structlog.get_logger()
@@ -102,11 +106,31 @@ class Catalogue:
             now_known = amendments.amended(known, changes, at)
             await amendments.save(self._storage, track_id, now_known)
             if live is not None:
-                await put_pointer(self._storage, self._state, amendments.applied(now_known, live))
+                await self._change(live, amendments.applied(now_known, live))
         self._assets.forget(track_id)
         if "user_id" in changes:  # with its owner it changes its album
             await settle(track_id, storage=self._storage, broker=self._broker, locks=self._state)
         log.info("track.updated", track_id=track_id, fields=sorted(changes), live=live is not None)
+
+    async def _change(self, live: Asset, changed: Asset) -> None:
+        """Files with other words than the track has now go; those that its job asked for are made anew."""
+        if words_of(changed) == words_of(live):
+            return await put_pointer(self._storage, self._state, changed)
+        changed = replace(changed, downloads=())
+        await put_pointer(self._storage, self._state, changed)
+        for one in live.downloads:
+            await self._storage.delete(download_key(live.track_id, live.version, one.file.name))
+        listed = {one.name for one in live.downloads}
+        for output in lacking(changed):
+            if output in listed:  # what its job has still to make has the new words anyway
+                await self._ask(changed, output)
+        return None
+
+    async def _ask(self, asset: Asset, output: str) -> None:
+        making = Making(track_id=asset.track_id, version=asset.version, output=output)
+        known = await self._state.get(making.job_id)
+        if known is None or known.ended:
+            await ask(asset, output, broker=self._broker, state=self._state, known=known)
 
     async def _delete(self, track_id: str, at: str) -> None:
         await take_down(

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls.asset import AssetDownload
+from hls.asset import Asset, AssetDownload
 from hls.stored import StoredFile
 from media_server.errors import LimitExceeded, Unavailable
 from media_server.jobs.events import FileMade, PieceMade
@@ -93,3 +93,10 @@ def download_of(event: FileMade, made: LocalFile) -> AssetDownload:
             media_type=event.format.media_type,
         ),
     )
+
+
+def words_of(asset: Asset) -> dict[str, str]:
+    """The tags of its files: the source's, with the title and the artist that it has now."""
+    called = {"title": asset.title, "artist": asset.artist}
+    kept = {name: text for name, text in asset.tags.items() if name not in called}
+    return kept | {name: text for name, text in called.items() if text}

@@ -99,6 +99,7 @@ class Initialised(_Event):
     rate_hz: int
     channels: int
     priming_samples: int = Field(ge=0)
+    bit_depth: int | None = None
 
 
 class SegmentMade(_Event):

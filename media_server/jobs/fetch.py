@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import stat
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from media_server.errors import BadRequest, Denied, LimitExceeded, NotFound, Unavailable
 from media_server.jobs.submission import Submission, Upload
 from media_server.settings import Settings
-from media_server.storage.assets import upload_key
+from media_server.storage.assets import original_key, upload_key
 from media_server.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -69,10 +70,17 @@ async def fetch(
     raise Denied("source_forbidden", f"the source is an {source.kind}, and {setting} allows none")
 
 
+async def keep_source(upload: Upload | None, track_id: str, storage: Storage) -> None:
+    """The original of an upload stays as the track's one source; the one it replaces goes."""
+    if upload is not None:
+        with contextlib.suppress(NotFound):  # it was kept before
+            await storage.move(upload_key(upload.name), original_key(track_id))
+
+
 async def _bring_upload(upload: Upload, into: Path, storage: Storage) -> Fetched:
     target = into / LOCAL_NAME
     try:
-        await asyncio.to_thread(_make_room, target)
+        await asyncio.to_thread(make_room, target)
         await storage.get_file(upload_key(upload.name), target)
     except NotFound:
         raise NotFound("source_not_found", "the uploaded file is gone") from None
@@ -84,14 +92,15 @@ async def _bring_upload(upload: Upload, into: Path, storage: Storage) -> Fetched
 async def _download(sources: S3Sources, bucket: str, key: str, into: Path, limit: int) -> Fetched:
     target = into / LOCAL_NAME
     try:
-        await asyncio.to_thread(_make_room, target)
+        await asyncio.to_thread(make_room, target)
     except OSError as error:
         raise Unavailable("disk", f"the source cannot be brought here: {error.strerror}") from error
     sha256, size_bytes = await sources.download(bucket, key, target, limit)
     return Fetched(path=target, sha256=sha256, size_bytes=size_bytes)
 
 
-def _make_room(target: Path) -> None:
+def make_room(target: Path) -> None:
+    """Nothing lies there, and something can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
 

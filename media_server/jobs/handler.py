@@ -20,17 +20,19 @@ from pydantic import ValidationError
 from hls.asset import Asset
 from media_server.broker.base import Broker, Callback, Delivery
 from media_server.broker.envelope import COMPLETED, FAILED
-from media_server.errors import Conflict, NotFound
+from media_server.errors import Conflict
 from media_server.jobs import report
+from media_server.jobs.addition import Additions
 from media_server.jobs.albums import others_of, settle
 from media_server.jobs.antivirus import screen
 from media_server.jobs.assembly import Assembly, Identity
 from media_server.jobs.downloads import Downloads
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
-from media_server.jobs.fetch import fetch
+from media_server.jobs.fetch import fetch, keep_source
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LEASE_LOST, LeaseLost, while_leased
+from media_server.jobs.making import lacking
 from media_server.jobs.production import Production, order_of
 from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of
 from media_server.jobs.submission import Submission
@@ -40,7 +42,7 @@ from media_server.jobs.watched import Watched
 from media_server.metrics import Metrics
 from media_server.settings import Settings
 from media_server.state.base import State
-from media_server.storage.assets import original_key, upload_key
+from media_server.storage.assets import upload_key
 from media_server.storage.base import Storage
 from media_server.trace import of_job, trace_id
 
@@ -73,6 +75,9 @@ class Handler:
         self._metrics = metrics
         self._published = published
         self._sources = sources
+        self._additions = Additions(
+            settings=settings, storage=storage, state=state, published=published, sources=sources
+        )
 
     async def handle(self, delivery: Delivery) -> None:
         """See the delivery through to its end; on cancellation it is released, the attempt not counted."""
@@ -161,7 +166,11 @@ class Handler:
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
             await self._settle(live)
-            return live
+            await watched.reach(Stage.PUBLISH, 0.0)
+            missing = lacking(live)
+            return await self._additions.complete(
+                live, missing, upload=submission.upload, attempt=delivery.attempt, folder=folder
+            )
         must_be_newer((request.source_version or 0, submission.accepted_at, delivery.job_id), live)
         accepted_at = submission.accepted_at
         await must_not_be_deleted(self._storage, request.track_id, request.user_id, accepted_at)
@@ -196,14 +205,19 @@ class Handler:
         others = await others_of(self._storage, request)
         asset = await production.make(replace(order, source_title=source_title, others=others))
         await self._settle(asset)
-        return asset
+        listed = {download.name for download in asset.downloads}
+        stale = tuple(one.name for one in assembly.asset.downloads if one.name not in listed)
+        return await self._additions.complete(
+            asset, stale, upload=submission.upload, attempt=delivery.attempt, folder=folder
+        )
 
     async def _settle(self, asset: Asset) -> None:
         await settle(asset.track_id, storage=self._storage, broker=self._broker, locks=self._state)
 
     async def _complete(self, delivery: Delivery, submission: Submission, job: Job, asset: Asset) -> None:
         result = report.completed(asset, self._settings.base_url)
-        await self._keep_source(submission, asset)  # first: what is called completed has nothing left to do
+        # first: what is called completed has nothing left to do
+        await keep_source(submission.upload, asset.track_id, self._storage)
         await self._state.save(
             job.to(
                 JobState.COMPLETED,
@@ -253,13 +267,6 @@ class Handler:
         with contextlib.suppress(Conflict):
             await delivery.release()
         log.info("job.released")
-
-    async def _keep_source(self, submission: Submission, asset: Asset) -> None:
-        """The original of an upload stays as the track's one source; the one it replaces goes."""
-        if submission.upload is None:
-            return
-        with contextlib.suppress(NotFound):  # an earlier attempt got this far
-            await self._storage.move(upload_key(submission.upload.name), original_key(asset.track_id))
 
 
 def _callback(submission: Submission, job: Job, body: dict[str, object]) -> Callback | None:

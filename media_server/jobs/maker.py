@@ -1,7 +1,7 @@
-"""Makes one more file of a published track, from its receipt to its acknowledgement.
+"""One wish for a file of a published track, from its receipt to its acknowledgement.
 
-Bring the source, make the file in a child process, store it, list it in the asset. As a job, each step may be
-the last one before a kill -9; unlike one, nobody is called back: who wants the file asks again.
+As a job, each step may be the last one before a kill -9; unlike one, nobody is called back: who wants the
+file asks again.
 """
 
 from __future__ import annotations
@@ -9,31 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
 
-from hls.asset import Asset, AssetDownload
 from media_server.broker.base import Delivery
-from media_server.errors import Conflict, NotFound
-from media_server.jobs.downloads import Downloads, download_of
-from media_server.jobs.events import FileMade, PieceMade
+from media_server.errors import Conflict
+from media_server.jobs.addition import Additions
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
-from media_server.jobs.filing import FileOrder
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LeaseLost, while_leased
-from media_server.jobs.loudness import file_loudness, plan_of
 from media_server.jobs.making import Making
-from media_server.jobs.options import Options
-from media_server.jobs.original import bring
-from media_server.jobs.pointer import pointer_held
-from media_server.jobs.publish import add_download, live_asset, put_pointer
-from media_server.jobs.runner import run
-from media_server.jobs.takedown import remove_leftovers
 from media_server.settings import Settings
 from media_server.state.base import State
 from media_server.storage.base import Storage
@@ -57,12 +46,11 @@ class Maker:
         published: Callable[[str], None],
         sources: S3Sources | None = None,
     ) -> None:
-        self._settings = settings
         self._folders = folders
-        self._storage = storage
         self._state = state
-        self._published = published
-        self._sources = sources
+        self._additions = Additions(
+            settings=settings, storage=storage, state=state, published=published, sources=sources
+        )
 
     async def handle(self, delivery: Delivery) -> None:
         """See the delivery through to its end; on cancellation it is released, the attempt not counted."""
@@ -101,7 +89,8 @@ class Maker:
         try:
             if delivery.attempt > MAX_ATTEMPTS:
                 return await self._fail(delivery, job, given_up(delivery.attempt))
-            await while_leased(delivery, self._make(making, folder))
+            wanted = self._additions.add(making.track_id, making.version, making.output, folder)
+            await while_leased(delivery, wanted)
         except LeaseLost:
             raise
         except Exception as error:
@@ -126,66 +115,3 @@ class Maker:
         if await delivery.is_current():
             await self._state.save(job.to(JobState.QUEUED, stage=None, attempt=delivery.attempt - 1))
             await delivery.release()
-
-    async def _make(self, making: Making, folder: Path) -> None:
-        asset = await self._live(making)
-        if _has(asset, making.output):
-            return  # an earlier attempt got this far
-        assert asset.source is not None  # nothing is offered of what is not known
-        source = await bring(asset, folder, self._storage, self._settings, self._sources)
-        downloads = Downloads(folder, self._settings.max_source_bytes)
-        order = order_of(asset, making.output, source, self._settings)
-        async with run(order) as events:
-            async for event, payload in events:
-                if isinstance(event, PieceMade):
-                    await asyncio.to_thread(downloads.write, event, payload)
-                elif isinstance(event, FileMade) and event.output == making.output:
-                    made = await asyncio.to_thread(downloads.finish, event)
-                    download = download_of(event, made)
-                    await add_download(self._storage, asset, download.file, made.path)
-                    await self._list(making, download)
-
-    async def _list(self, making: Making, download: AssetDownload) -> None:
-        async with pointer_held(self._state, making.track_id):
-            asset = await self._live(making)
-            others = [one for one in asset.downloads if one.name != download.name]
-            await put_pointer(self._storage, self._state, replace(asset, downloads=(*others, download)))
-        self._published(making.track_id)
-
-    async def _live(self, making: Making) -> Asset:
-        """The asset, if it is still the one that the file was wanted of.
-
-        Raises:
-            Conflict: `superseded`.
-            NotFound: `track_not_found`, and what was made of it is gone too.
-        """
-        asset = await live_asset(self._storage, making.track_id)
-        if asset is None:
-            await remove_leftovers(self._storage, making.track_id)
-            raise NotFound("track_not_found", "the track was deleted after its file was asked for")
-        if asset.version != making.version:
-            raise Conflict("superseded", "a newer upload of the track is published")
-        return asset
-
-
-def order_of(asset: Asset, output: str, source: Path, settings: Settings) -> FileOrder:
-    """What the child is asked for: the track's own tone, plan, length and words."""
-    words = {"title": asset.title, "artist": asset.artist}
-    album = asset.loudness.album
-    return FileOrder(
-        source=source,
-        output=output,
-        samples=asset.duration_samples,
-        channels=asset.renditions[0].channels,
-        plan=plan_of(asset.loudness),
-        loudness=file_loudness(asset.loudness),
-        album=None if album is None else file_loudness(album),
-        tags={**asset.tags, **{name: text for name, text in words.items() if text}},
-        equalizer=Options.model_validate(asset.options).equalizer_bands,
-        max_duration_s=settings.max_duration_s,
-        memory_bytes=settings.job_memory_bytes,
-    )
-
-
-def _has(asset: Asset, output: str) -> bool:
-    return any(download.name == output for download in asset.downloads)

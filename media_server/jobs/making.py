@@ -5,6 +5,7 @@ The same wish is the same job, so that many who ask get one file. Its record in 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal
 
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hls.asset import Asset
 from media_server.broker.base import Broker
-from media_server.jobs.job import Job, Uuid, job_id_of, now_rfc3339
-from media_server.jobs.options import OutputName
+from media_server.jobs.job import Job, JobState, Uuid, job_id_of, now_rfc3339
+from media_server.jobs.options import Options, OutputName
 from media_server.state.base import State
 from pipeline.media import MediaInfo
 from pipeline.outputs import OUTPUTS, Output, outputs_for
@@ -51,8 +52,8 @@ def is_making(body: bytes) -> bool:
     return isinstance(said, dict) and said.get("kind") == "file"
 
 
-def offered(asset: Asset) -> tuple[Output, ...]:
-    """The files that can be made of a track's source; none where nothing is known of it."""
+def offered(asset: Asset, names: Iterable[str] = OUTPUTS) -> tuple[Output, ...]:
+    """The files of these names that can be made of a track's source; none where nothing is known of it."""
     source = asset.source
     if source is None or not asset.renditions:
         return ()
@@ -64,18 +65,28 @@ def offered(asset: Asset) -> tuple[Output, ...]:
         bit_depth=source.bit_depth,
         bit_rate_bps=source.bit_rate_bps,
     )
-    return outputs_for(tuple(OUTPUTS), info, asset.renditions[0].channels)
+    return outputs_for(tuple(names), info, asset.renditions[0].channels)
 
 
-async def ask(making: Making, title: str | None, *, broker: Broker, state: State, known: Job | None) -> None:
-    """Make the wish durable.
+def lacking(asset: Asset) -> tuple[str, ...]:
+    """The files that the track's job asked for, that its source can give, and that are not there."""
+    there = {download.name for download in asset.downloads}
+    wanted = offered(asset, Options.model_validate(asset.options).outputs)
+    return tuple(output.name for output in wanted if output.name not in there)
+
+
+async def ask(asset: Asset, output: str, *, broker: Broker, state: State, known: Job | None) -> None:
+    """Make the wish for a file durable.
 
     Args:
-        title: of the job's record.
-        known: the record of an earlier making, which has ended or is lost.
+        known: the record of an earlier making of it, which has ended or is lost.
     """
+    making = Making(track_id=asset.track_id, version=asset.version, output=output)
     # the queue first, as a submission; who asks at the same moment publishes the same job
-    await broker.publish(making.job_id, making.track_id, making.to_json())
+    queued = await broker.publish(making.job_id, making.track_id, making.to_json())
+    if known is not None and known.status is JobState.COMPLETED and not queued:
+        return  # that message is about to go, and no other comes
+    title = f"{asset.title} ({output})" if asset.title else output
     job = Job(job_id=making.job_id, track_id=making.track_id, created_at=now_rfc3339(), title=title)
     if known is not None and not known.ended:
         await state.save(job)

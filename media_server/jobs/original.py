@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hls.asset import Asset
 from media_server.errors import Conflict, NotFound, Unavailable
-from media_server.jobs.fetch import LOCAL_NAME, fetch
+from media_server.jobs.fetch import LOCAL_NAME, fetch, make_room
 from media_server.jobs.job import JobRequest, Source
 from media_server.jobs.submission import Submission
 from media_server.settings import Settings
@@ -46,7 +46,7 @@ async def bring(
     else:
         path = into / LOCAL_NAME
         try:
-            await asyncio.to_thread(into.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(make_room, path)
             await storage.get_file(original_key(asset.track_id), path)
             sha256 = await asyncio.to_thread(_sha256, path)
         except NotFound:

@@ -126,9 +126,9 @@ class Production:
 
     async def _list(self, *warnings: str) -> Asset:
         live = self._live or await self._publish()  # which refuses what a child left out
-        made = self._assembly.asset.downloads
-        if not (made or warnings):
+        made = self._assembly.asset
+        if not (made.downloads or warnings):
             return live
-        asset = await list_downloads(self._storage, self._state, live, made, *warnings)
+        asset = await list_downloads(self._storage, self._state, made, *warnings)
         self._published(asset.track_id)
         return asset

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import m3u8
 
-from hls.asset import Asset, AssetDownload
+from hls.asset import Asset
 from hls.segment_format import SegmentFormat
 from hls.stored import StoredFile
 from media_server.errors import Conflict, NotFound, Unavailable
 from media_server.jobs.amendments import applied, load
 from media_server.jobs.assembly import Assembly, File
-from media_server.jobs.downloads import Downloads
+from media_server.jobs.downloads import Downloads, words_of
 from media_server.jobs.events import Event, FileMade, PieceMade
 from media_server.jobs.membership import enrol
 from media_server.jobs.pointer import pointer_held
@@ -135,24 +135,27 @@ async def point_to(storage: Storage, state: State, asset: Asset, *, replacing: s
     return asset
 
 
-async def list_downloads(
-    storage: Storage, state: State, asset: Asset, downloads: tuple[AssetDownload, ...], *warnings: str
-) -> Asset:
-    """List the files that were made after the version went live; the version as it is now.
+async def list_downloads(storage: Storage, state: State, made: Asset, *warnings: str) -> Asset:
+    """List the files of `made` as well, which went live without them; the version as it is now.
 
-    Nothing changes where another upload was published meanwhile.
+    Files whose words were changed meanwhile go instead. Nothing changes where another upload was published.
 
     Raises:
         Conflict: `deleted`.
         Unavailable: `pointer_busy`.
     """
-    async with pointer_held(state, asset.track_id):
-        await must_not_be_deleted(storage, asset.track_id, asset.user_id, asset.order)
-        live = await live_asset(storage, asset.track_id)
-        if live is None or (live.job_id, live.version) != (asset.job_id, asset.version):
-            return asset
-        live = replace(live, downloads=downloads, warnings=(*live.warnings, *warnings))
+    async with pointer_held(state, made.track_id):
+        live = await live_asset(storage, made.track_id)
+        await must_not_be_deleted(storage, made.track_id, live.user_id if live else made.user_id, made.order)
+        if live is None or (live.job_id, live.version) != (made.job_id, made.version):
+            return replace(made, downloads=())
+        new = made.downloads if words_of(live) == words_of(made) else ()
+        old = [one for one in live.downloads if one.name not in {download.name for download in new}]
+        told = dict.fromkeys((*live.warnings, *warnings))
+        live = replace(live, downloads=(*old, *new), warnings=tuple(told))
         await put_pointer(storage, state, live)
+        if new != made.downloads:
+            await drop_unlisted(storage, live)
     return live
 
 

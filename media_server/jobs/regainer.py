@@ -22,6 +22,7 @@ from media_server.broker.base import Broker, Callback, Delivery
 from media_server.broker.envelope import COMPLETED
 from media_server.errors import Conflict
 from media_server.jobs import report
+from media_server.jobs.addition import Additions
 from media_server.jobs.albums import gain_of, others_of, settle
 from media_server.jobs.antivirus import NOT_SCANNED
 from media_server.jobs.assembly import PIPELINE_VERSION, Assembly, Identity
@@ -30,6 +31,7 @@ from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
 from media_server.jobs.folders import Folders
 from media_server.jobs.job import Job, JobRequest, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LEASE_LOST, LeaseLost, while_leased
+from media_server.jobs.making import lacking
 from media_server.jobs.membership import album_of
 from media_server.jobs.options import Options
 from media_server.jobs.original import bring, place_of
@@ -73,6 +75,9 @@ class Regainer:
         self._metrics = metrics
         self._published = published
         self._sources = sources
+        self._additions = Additions(
+            settings=settings, storage=storage, state=state, published=published, sources=sources
+        )
 
     async def handle(self, delivery: Delivery) -> None:
         """See the delivery through to its end; on cancellation it is released, the attempt not counted."""
@@ -133,6 +138,9 @@ class Regainer:
             await self._start(watched, live)
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
+            live = await self._additions.complete(
+                live, lacking(live), upload=None, attempt=delivery.attempt, folder=folder
+            )
         else:
             album = album_of(live) if live is not None and live.version == regain.version else None
             # a version that was replaced since got the gain of its time: it was settled by whoever made it

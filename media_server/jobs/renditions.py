@@ -76,6 +76,7 @@ def _initialised(encoder: Encoder, track: Track) -> Initialised:
         rate_hz=track.rate_hz,
         channels=track.channels,
         priming_samples=track.priming_samples,
+        bit_depth=track.bit_depth,
     )
 
 

@@ -1,5 +1,7 @@
 // Owns: every read from the server. A refusal becomes a Problem that carries the server's own words.
 
+const COME_AGAIN_S = 2;
+
 /** An answer that is not a success, or none at all (status 0). */
 export class Problem extends Error {
   constructor(status, { detail, title, code } = {}) {
@@ -46,6 +48,21 @@ export function getWaveform(url, width) {
   const address = new URL(url, location.href);
   address.searchParams.set("width", String(width));
   return get(address);
+}
+
+/** Until this file can be fetched: one that nobody has asked for before is made first. */
+export async function untilMade(url, signal) {
+  for (;;) {
+    const response = await fetch(url, { headers: { Range: "bytes=0-0" }, cache: "no-store", signal }).catch((fault) => {
+      throw signal.aborted ? fault : new Problem(0);
+    });
+    const problem = response.ok ? null : Problem.from(response.status, await response.text());
+    if (!problem) return;
+    if (problem.code !== "being_made") throw problem;
+    const seconds = Number(response.headers.get("Retry-After")) || COME_AGAIN_S;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+    signal.throwIfAborted();
+  }
 }
 
 export const listJobs = () => get("/dev/jobs?limit=20");

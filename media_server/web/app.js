@@ -2,6 +2,7 @@
 
 import { getConfig, getTrack, getWaveform } from "./api.js";
 import { Dock } from "./dock.js";
+import { Downloads } from "./downloads.js";
 import { Player } from "./player.js";
 import { Session } from "./session.js";
 import { Stage } from "./stage.js";
@@ -10,7 +11,7 @@ import { Tracks } from "./tracks.js";
 import { Transport } from "./transport.js";
 import { Volume } from "./volume.js";
 import { Waveform } from "./waveform.js";
-import { Switch } from "./ways.js";
+import { LosslessSwitch, Switch } from "./ways.js";
 
 const WAVEFORM_POINTS = 1200; // the widest the page draws, and one address for every screen so that caches share it
 const RESTART_S = 3;
@@ -22,7 +23,9 @@ const volume = new Volume(player.audio, byId("volume"), byId("mute"));
 const transport = new Transport(player, waveform, volume, skip);
 const session = new Session(player, skip);
 new Switch(player, byId("ways"));
+new LosslessSwitch(player, byId("lossless"));
 const stage = new Stage(() => waveform.recolour());
+const downloads = new Downloads(byId("downloads"), (sentence) => stage.warn(sentence));
 const dock = new Dock(byId("dock"), player, document.querySelector(".controls"));
 const tracks = new Tracks({ onChoose: toggleOrPlay, onGrown: showSkips });
 
@@ -33,6 +36,8 @@ async function choose(track, { play = false } = {}) {
   session.describe(track);
   tracks.choose(track.track_id);
   waveform.show(null);
+  transport.describe(null);
+  downloads.show(null);
   player.load(track, { play });
   showSkips();
   const isChosen = () => player.track === track;
@@ -40,6 +45,8 @@ async function choose(track, { play = false } = {}) {
     const detail = await getTrack(track.track_id);
     if (!isChosen()) return;
     stage.describe(detail);
+    transport.describe(detail);
+    downloads.show(detail);
     session.describe(detail);
     if (!detail.waveform_url) return;
     const { data } = await getWaveform(detail.waveform_url, WAVEFORM_POINTS);
@@ -83,10 +90,16 @@ function showSkips() {
   transport.showSkips({ back: Boolean(player.track), on: Boolean(tracks.beside(1)) });
 }
 
+function isSame(track, other) {
+  return track.track_id === other?.track_id && track.created_at === other.created_at;
+}
+
 /** What is ready to play joins the list at once; it takes the stage where nothing is being heard. */
 async function welcome({ track_id: trackId, title }) {
   try {
     const track = await getTrack(trackId);
+    // a file was made of what is chosen: whoever listens, or has stopped for a moment, keeps the place
+    if (isSame(track, player.track)) return downloads.refresh(track);
     tracks.put(track);
     byId("announcer").textContent = `${track.title || title || "The track"} is ready to play`;
     if (!player.playing) await choose(track);

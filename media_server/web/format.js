@@ -27,9 +27,15 @@ export function bytes(count) {
   return `${value.toFixed(power && value < 100 ? 1 : 0)} ${units[power]}`;
 }
 
-/** 194310 -> "194 kb/s". */
+/** 194310 -> "194 kbit/s". */
 export function bitrate(bitsPerSecond) {
-  return `${Math.round(bitsPerSecond / 1000)} kb/s`;
+  return `${Math.round(bitsPerSecond / 1000)} kbit/s`;
+}
+
+/** A rendition as listeners call it: "320 kbit/s", "Opus 128 kbit/s", "Lossless 44.1 kHz / 16 bit". */
+export function quality({ codec, bitrate: rate, sample_rate: hertz, bit_depth: bits }) {
+  if (codec === "flac") return `Lossless ${frequency(hertz)}${bits ? ` / ${bits} bit` : ""}`;
+  return codec === "opus" ? `Opus ${bitrate(rate)}` : bitrate(rate);
 }
 
 /** 44100 -> "44.1 kHz". */

@@ -86,6 +86,12 @@ export class Player extends EventTarget {
     if (this.isMeant && this.track === track && way === this.way) await this.play();
   }
 
+  /** Hear the source as it is where there is such a rendition, from the same place on; false: what the network carries. */
+  preferLossless(isPreferred) {
+    this.ways.lossless = isPreferred;
+    return this.use(this.way);
+  }
+
   async open(startAt = 0) {
     const { track, way } = this;
     this.tell("connecting");

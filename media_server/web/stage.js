@@ -38,12 +38,13 @@ export class Stage {
   describe(track) {
     this.name(track);
     const best = track.renditions?.at(-1);
+    const codecs = new Set(track.renditions?.map(({ codec }) => CODECS[codec.toLowerCase()] ?? codec));
     const facts = [
       track.album,
-      [...new Set(track.renditions?.map(({ codec }) => CODECS[codec.toLowerCase()] ?? codec))].join(" and "),
+      new Intl.ListFormat("en-GB").format(codecs),
       best?.sample_rate && frequency(best.sample_rate),
       best?.channels && channels(best.channels),
-      track.renditions?.length > 1 && `${track.renditions.length} renditions`,
+      track.renditions?.length > 1 && `${track.renditions.length} qualities`,
     ];
     this.facts.textContent = facts.filter(Boolean).join("\u00a0· ");
     this.loudness.hidden = !track.loudness;

@@ -28,6 +28,13 @@ export function prepare() {
   return library;
 }
 
+/** Whether FLAC in MP4 is heard here, by hls.js or by the browser's own HLS. */
+export function canPlayLossless(audio) {
+  const type = 'audio/mp4; codecs="flac"';
+  const source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
+  return source ? source.isTypeSupported(type) : audio.canPlayType(type) !== "";
+}
+
 /** The whole track as one file, for a browser that knows no HLS at all; a signature is not for this path. */
 function progressive(url) {
   return url.replace(/^\/hls\/([^/]+)\/.*$/, "/tracks/$1/audio.m4a");

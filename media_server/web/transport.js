@@ -1,6 +1,6 @@
 // Owns: the buttons below the waveform, the clock, the rendition that is heard, and the keys of the whole page.
 
-import { bitrate, clock } from "./format.js";
+import { bitrate, clock, quality } from "./format.js";
 
 const STEP_S = 5;
 
@@ -42,10 +42,18 @@ export class Transport {
     this.play.classList.toggle("is-waiting", player.waiting);
   }
 
+  /** The renditions of the track by their names, null while they are not known. */
+  describe(track) {
+    this.renditions = new Map(track?.renditions.map((rendition) => [rendition.name, rendition]));
+    this.showRendition(this.heard ?? null);
+  }
+
   showRendition(heard) {
-    this.write(this.rendition, heard?.name ?? "Auto");
-    // the name states the encoder's setting; what the track really needs is beside it for who looks closer
-    this.rendition.title = heard ? `The rendition that is playing: ${bitrate(heard.bitrate)} on average` : "";
+    this.heard = heard;
+    const known = heard && this.renditions?.get(heard.name);
+    this.write(this.rendition, known ? quality(known) : heard ? bitrate(heard.bitrate) : "Auto");
+    // the label states the encoder's setting; what the track really needs is beside it for who looks closer
+    this.rendition.title = heard ? `${bitrate(heard.bitrate)} on average` : "";
     this.rendition.classList.toggle("is-live", Boolean(heard));
     this.rendition.dataset.rendition = heard?.name ?? "";
   }

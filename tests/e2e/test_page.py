@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import signals
+import whole_files
 from e2e.conftest import StartServer
 from e2e.server import Server, eventually
 from e2e.visit import PLAYED_WITHIN_S, Visit
@@ -80,6 +81,16 @@ def write_song(folder: Path, duration_s: float) -> Path:
 @pytest.fixture(scope="module")
 def track_id(server: Server, song: Path) -> str:
     found: str = server.publish(song)["track_id"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def lossless_id(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A track of six seconds with a lossless rendition; of its files the MP3 is made."""
+    path = tmp_path_factory.mktemp("lossless") / "evening.flac"
+    tags = {"title": "Evening", "artist": "The Tests"}
+    signals.write(path, signals.music(6.0, 44_100), 44_100, "flac", tags=tags)
+    found: str = server.publish(path, options={"profile": "lossless"})["track_id"]
     return found
 
 
@@ -188,6 +199,68 @@ def test_a_track_is_heard_to_its_end(visit: Visit, server: Server, track_id: str
     visit.page.keyboard.press("ArrowLeft")
     eventually(lambda: visit.page.evaluate("window.ended") or None, "the end", within_s=PLAYED_WITHIN_S)
     assert visit.problems == []
+
+
+def test_a_track_is_heard_lossless_from_the_same_place_on(
+    visit: Visit, server: Server, lossless_id: str
+) -> None:
+    """What is heard is told in the listener's words; a track without such a rendition is not offered it."""
+    open_track(visit, server, lossless_id)
+    visit.get("play").click()
+    visit.wait_until_played(1.0)
+    chip = visit.get("rendition")
+    expect(chip).to_have_text(re.compile(r"^(128|192|320) kbit/s$"))
+    visit.get("lossless").check()
+    expect(chip).to_have_text("Lossless 44.1 kHz / 16 bit")
+    expect(chip).to_have_attribute("data-rendition", "lossless")
+    visit.wait_until_played(2.0)
+    assert visit.position_s < 2.0 + PLAYED_WITHIN_S
+    visit.get("transport-webrtc").check()
+    expect(visit.get("lossless")).to_be_hidden()
+    expect(chip).to_have_text("Opus 128 kbit/s")
+    visit.get("transport-hls").check()
+    expect(visit.get("lossless")).to_be_checked()
+    visit.get("lossless").uncheck()
+    expect(chip).to_have_text(re.compile(r"^(128|192|320) kbit/s$"))
+    expect(visit.get("notice")).to_be_hidden()
+    assert visit.problems == []
+
+
+@pytest.mark.slow
+def test_who_may_listen_may_keep_the_track(visit: Visit, server: Server, lossless_id: str) -> None:
+    """A file that is not made yet comes as soon as it is; each under the track's name."""
+    open_track(visit, server, lossless_id)
+    downloads = visit.get("downloads")
+    downloads.locator("summary").click()
+    expect(downloads.locator("a")).to_have_text(
+        [re.compile("^MP3320 kbit/s, "), "M4A", "Ogg Vorbis", "Opus", "FLAClossless"]
+    )
+    for fmt, channels_samples in (("mp3", (2, 288_000)), ("flac", (2, 264_600))):
+        with visit.page.expect_download(timeout=JOB_TAKES_MS) as download:
+            downloads.locator(f"[data-format={fmt}]").click()
+        assert download.value.suggested_filename == f"The Tests - Evening.{fmt}"
+        assert whole_files.heard(Path(download.value.path()), 2).shape == channels_samples
+    expect(visit.get("notice")).to_be_hidden()
+    for complaint in visit.problems:  # the FLAC was asked for before it was there
+        assert "503" in complaint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+def test_everything_fits_the_screen(visit: Visit, server: Server, lossless_id: str, width: int) -> None:
+    """With the longest of labels and the files unfolded."""
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    open_track(visit, server, lossless_id)
+    visit.get("lossless").check()
+    visit.get("play").click()
+    expect(visit.get("rendition")).to_have_text("Lossless 44.1 kHz / 16 bit")
+    visit.get("downloads").locator("summary").click()
+    stage = visit.get("stage").bounding_box()
+    for name in ("rendition", "mute", "volume", "lossless", "downloads", "transport-webrtc"):
+        box = visit.get(name).bounding_box()
+        assert stage["x"] <= box["x"], name
+        assert box["x"] + box["width"] <= stage["x"] + stage["width"], name
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_a_file_that_is_no_audio_is_refused_in_words(visit: Visit, server: Server, tmp_path: Path) -> None:

@@ -192,7 +192,10 @@ def life(one_life: Life) -> Iterator[Life]:
     ids=str,
 )
 def test_a_job_that_dies_with_its_server_is_done_after_the_next_start(life: Life, moment: Moment) -> None:
-    """I1 to I5: once, whole, in the same bytes, told under one key; no process and no file is left."""
+    """I1 to I5: once, whole, in the same bytes, told under one key; no process and no file is left.
+
+    Also its MP3, which is made when the track can be heard already.
+    """
     server, track_id = life.server, str(uuid.uuid4())
     with ThreadPoolExecutor(1) as uploading, held(server.data_dir, moment.change):
         upload = uploading.submit(server.submit, life.song, track_id=track_id, visibility="public")
@@ -205,6 +208,7 @@ def test_a_job_that_dies_with_its_server_is_done_after_the_next_start(life: Life
     server.start()
     job = life.ended(track_id)
     assert (job["status"], job["attempt"], job["error"]) == ("completed", attempt, None)
+    assert [one["format"] for one in job["result"]["downloads"]] == ["mp3"], "which nobody has asked for"
     assert life.rungs(track_id) == life.undisturbed, "the same bytes, whatever happened on the way"
     body = life.told(job["job_id"], moment.told)
     assert (body["status"], body["attempt"], body["sequence"]) == ("completed", attempt, 1)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import httpx2
 import pytest
 import signals
+import whole_files
 from companion.publisher import Heard
 from companion.stack import Stack
 from e2e.conftest import StartServer
@@ -180,6 +183,90 @@ def test_a_change_of_visibility_takes_effect_on_every_server(stack: Stack, tmp_p
             assert client.get(master).status_code == 200
         with listener(server, str(uuid.uuid4())) as client:
             assert client.get(master).status_code == 403
+
+
+def file_of(client: httpx2.Client, path: str) -> httpx2.Response:
+    """A file of a track, asked for until it is made."""
+
+    def look() -> httpx2.Response | None:
+        answer = client.get(path)
+        if answer.is_success:
+            return answer
+        assert (answer.status_code, answer.json()["code"]) == (503, "being_made")
+        assert int(answer.headers["retry-after"]) > 0
+        return None
+
+    return eventually(look, path, within_s=ENDS_WITHIN_S)
+
+
+def test_a_file_is_made_once_though_every_server_is_asked_at_the_same_moment(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """I16, over RabbitMQ: a worker makes it, and both servers have it."""
+    path = tmp_path / "song.wav"
+    signals.write(path, signals.music(2.0), 48_000, "wav")
+    track_id = stack.publisher.upload(path, visibility="public", options={"outputs": []})
+    wait_for(stack, [track_id])
+    audio = f"/tracks/{track_id}/audio.flac"
+    together = Barrier(len(stack.servers))
+
+    def ask(server: Server) -> httpx2.Response:
+        with listener(server, str(uuid.uuid4())) as client:
+            together.wait(timeout=30)
+            return client.get(audio)
+
+    with ThreadPoolExecutor(len(stack.servers)) as asking:
+        first = list(asking.map(ask, stack.servers))
+    assert {(one.status_code, one.json()["code"]) for one in first} == {(503, "being_made")}
+    assert all(int(one.headers["retry-after"]) > 0 for one in first)
+    files = [file_of(server.client, audio) for server in stack.servers]
+    assert len({answer.content for answer in files}) == len({answer.headers["etag"] for answer in files}) == 1
+    assert whole_files.heard(files[0].content, 2).shape[1] == 2 * 48_000
+    stored = [key for key in stack.s3.keys("veza-media", f"tracks/{track_id}/") if "/downloads/" in key]
+    assert [key.rpartition(".")[2] for key in stored] == ["flac"]
+    made = [one["track_id"] for worker in stack.workers for one in worker.log("file.completed")]
+    assert made.count(track_id) == 1
+
+
+@pytest.mark.slow
+def test_files_get_the_words_that_a_track_is_changed_to(stack: Stack, tmp_path: Path) -> None:
+    """Contract, `track.updated`: within 5 s nobody is served the old ones. The MP3 is made anew at once, the
+    others when they are asked for."""
+    path = tmp_path / "song.flac"
+    tags = {"title": "In the file", "artist": "Nobody", "album": "Ferry"}
+    signals.write(path, signals.music(2.0), 48_000, "flac", tags=tags)
+    track_id = stack.publisher.upload(path, visibility="public", title="Old", artist="Ann")
+    wait_for(stack, [track_id])
+    audio = [f"/tracks/{track_id}/audio.{fmt}" for fmt in ("mp3", "ogg")]
+    one, other = stack.servers
+    subject = str(uuid.uuid4())
+
+    def words(server: Server, path: str) -> tuple[str, str, str]:
+        with listener(server, subject) as client:
+            tags = whole_files.seen(file_of(client, path).content, tmp_path)[1]
+        return (tags["title"], tags["artist"], tags["album"])
+
+    assert [words(one, path) for path in audio] == [("Old", "Ann", "Ferry")] * 2
+    old = other.get(audio[0])
+    stack.publisher.publish("track.updated", {"track_id": track_id, "title": "Überfahrt"})
+
+    def is_new(server: Server) -> bool | None:
+        return server.get(f"/tracks/{track_id}").json()["title"] == "Überfahrt" or None
+
+    for server in stack.servers:
+        eventually(lambda server=server: is_new(server), "the title", within_s=TAKES_EFFECT_WITHIN_S)
+    made = eventually(
+        lambda: other.get(f"/tracks/{track_id}").json()["downloads"] or None,
+        "the MP3",
+        within_s=ENDS_WITHIN_S,
+    )
+    assert [one["format"] for one in made] == ["mp3"], "which nobody has asked for"
+    headers = {"Range": "bytes=1000-", "If-Range": old.headers["etag"]}
+    assert other.client.get(audio[0], headers=headers).status_code == 200, "a part of each is no file"
+    for server in stack.servers:
+        assert [words(server, path) for path in audio] == [("Überfahrt", "Ann", "Ferry")] * 2
+    stored = [key for key in stack.s3.keys("veza-media", f"tracks/{track_id}/") if "/downloads/" in key]
+    assert sorted(key.rpartition(".")[2] for key in stored) == ["mp3", "ogg"]
 
 
 def test_a_deleted_track_is_gone_everywhere_and_does_not_come_back(stack: Stack, tmp_path: Path) -> None:

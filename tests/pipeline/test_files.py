@@ -22,6 +22,7 @@ ONE_OF_EACH = [
     whole_files.output("mp3-320"),
     whole_files.output("mp3-128-44100", 1),
     whole_files.output("m4a-256"),
+    whole_files.output("m4a-320-96000"),
     whole_files.output("ogg-192"),
     whole_files.output("ogg-128-44100", 1),
     whole_files.output("opus-128"),

@@ -38,6 +38,9 @@ def test_there_is_every_format_at_every_rate_of_the_contract() -> None:
     assert kbit == {"mp3": four, "m4a": four, "ogg": four, "opus": [64, 96, 128, 192], "flac": []}
     assert {o.format for o in OUTPUTS.values() if o.rate_hz == 44_100} == {"mp3", "m4a", "ogg"}
     assert OUTPUTS["mp3-320-44100"].rate_hz == 44_100
+    for rate_hz in (88_200, 96_000):
+        high = [o for o in OUTPUTS.values() if o.rate_hz == rate_hz]
+        assert [(o.format, (o.bitrate_bps or 0) // 1000) for o in high] == [("m4a", kbit) for kbit in four]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,22 @@ def test_there_is_every_format_at_every_rate_of_the_contract() -> None:
 def test_no_file_has_a_bit_rate_above_that_of_a_lossy_source(bit_rate_bps: int | None, expected: str) -> None:
     """The lowest stays: who asks for an MP3 gets one."""
     assert named(("mp3-320",), lossy(bit_rate_bps)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "expected"),
+    [
+        (48_000, ["m4a-320"]),
+        (88_200, ["m4a-320", "m4a-320-88200"]),
+        (192_000, ["m4a-320", "m4a-320-88200", "m4a-320-96000"]),
+    ],
+)
+def test_a_high_rate_is_for_a_source_that_has_it(rate_hz: int, expected: list[str]) -> None:
+    """What is left out is told: no other rate takes its place. One below 48 kHz every source has."""
+    asked = ("m4a-320", "m4a-320-88200", "m4a-320-96000")
+    assert named(asked, source(rate_hz=rate_hz)) == expected
+    assert has_left_out(asked, outputs_for(asked, source(rate_hz=rate_hz), 2)) == (len(expected) < 3)
+    assert named(("m4a-320-44100",), source(rate_hz=22_050)) == ["m4a-320-44100"]
 
 
 def test_what_becomes_the_same_is_made_once() -> None:

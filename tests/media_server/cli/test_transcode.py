@@ -9,6 +9,7 @@ from pathlib import Path
 import m3u8
 import pytest
 import signals
+import whole_files
 from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
@@ -104,6 +105,43 @@ def test_a_plan_taken_back_leaves_no_folder(tmp_path: Path) -> None:
     assert folder.name == Asset.from_json((tmp_path / "out" / "asset.json").read_bytes()).version
 
 
+def test_whole_files_are_made_under_the_name_of_the_source(tmp_path: Path) -> None:
+    """What a job would make of them; the presentation's folder names nothing else."""
+    source = tmp_path / "Überfahrt [live].wav"
+    signals.write(source, signals.music(1.0, RATE_HZ), RATE_HZ, "wav", tags={"title": "Überfahrt"})
+    target = tmp_path / "out"
+    result = run(source, target, "--ladder", "128k", "--outputs", "mp3-320, opus-64,flac,ogg-128-44100")
+    assert result.exit_code == 0, result.output
+    expected = {"-320.mp3": 48_000, "-64.opus": 48_000, ".flac": RATE_HZ, "-128-44100.ogg": RATE_HZ}
+    for ending, rate_hz in expected.items():
+        path = target / f"Überfahrt [live]{ending}"
+        assert whole_files.heard(path, 2).shape[1] == rate_hz
+        assert whole_files.seen(path.read_bytes(), tmp_path)[1]["title"] == "Überfahrt"
+        assert result.output.count(f"{path}\n") == 1
+    assert "ogg, 128 kbit/s, 44100 Hz" in result.output
+    [version] = [path for path in target.iterdir() if path.is_dir()]
+    assert sorted(path.name[:8] for path in version.iterdir()) == ["128k", "waveform"]
+
+
+def test_a_profile_is_the_ladder_it_stands_for(source: Path, tmp_path: Path) -> None:
+    """The operator's own too, from where a server has them."""
+    (tmp_path / "profiles.toml").write_text('[tiny]\nladder = ["opus-64"]\n')
+    wanted = ("transcode", str(source), str(tmp_path / "out"), "--profile", "tiny")
+    result = CliRunner().invoke(app, wanted, env={"CONFIG_DIR": str(tmp_path)})
+    assert result.exit_code == 0, result.output
+    asset = Asset.from_json((tmp_path / "out" / "asset.json").read_bytes())
+    assert [rendition.name for rendition in asset.renditions] == ["opus-64"]
+
+
+def test_a_file_never_takes_the_place_of_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "song.flac"
+    signals.write(source, signals.music(0.5, RATE_HZ), RATE_HZ, "flac")
+    before = source.read_bytes()
+    result = run(source, tmp_path, "--ladder", "128k", "--outputs", "flac")
+    assert (result.exit_code, source.read_bytes()) == (2, before)
+    assert "would write over" in result.output
+
+
 def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> None:
     """reliability I4; ids and times are the asset's alone."""
     for folder in ("one", "two"):
@@ -126,6 +164,16 @@ def test_twice_the_same_makes_the_same_bytes(source: Path, tmp_path: Path) -> No
         (["--limit", "--no-normalize"], 2, "--limit is a way to normalize"),
         (["--ladder", "32k"], 2, "error: --ladder names 32k, known are 64k, 96k, 128k, 160k"),
         (["--ladder", " , "], 2, "error: --ladder names nothing, known are 64k, 96k, 128k, 160k"),
+        (["--ladder", "128k", "--profile", "mobile"], 2, "--ladder and --profile both name the renditions"),
+        (["--ladder", "128k," * 17], 2, "error: ladder: Tuple should have at most 16 items"),
+        (
+            ["--profile", "loud"],
+            2,
+            "error: profile must be one of default, lossless, mobile (unknown_profile)",
+        ),
+        (["--profile", "Loud"], 2, "error: profile: String should match pattern '^[a-z0-9]"),
+        (["--config-dir", "nowhere"], 2, "error: CONFIG_DIR is nowhere, which is no folder"),
+        (["--outputs", "mp3-320,mp3-7"], 2, "error: --outputs names mp3-7, known are mp3-128, mp3-192"),
         (["--eq", "loud"], 2, "error: --eq names loud, known are flat, warm, bright, bass_boost, vocal"),
         (["--target-lufs", "1"], 2, "less than or equal to 0"),
         (["--ceiling-dbtp", "-21"], 2, "greater than or equal to -20"),

@@ -30,8 +30,36 @@ def test_a_title_without_latin_letters_keeps_them_in_the_long_form() -> None:
 
 
 @pytest.mark.parametrize(
+    ("title", "artist", "plain"),
+    [
+        ("Noël / “日本語”: Nº1", "Ann & Co", "Ann & Co - Noel No1"),
+        ("Straße \u2013 Don\u2019t", "Bjørk", "Bjork - Strasse - Don't"),
+        ("日本語", "東京", TRACK),
+        ("日本語", "Ann", TRACK),
+        ("Song", "東京", "Song"),
+        ("!!!", None, "!!!"),
+    ],
+)
+def test_the_plain_form_is_what_ascii_can_say_of_it(title: str, artist: str | None, plain: str) -> None:
+    """`curl -OJ` knows no other; a hyphen between nothing is no name."""
+    assert f'filename="{plain}.mp3"' in attachment(title, artist, TRACK, "mp3")
+
+
+@pytest.mark.parametrize(
     "text",
-    ['a"b', "a\r\nX-Evil: 1", "../../etc/passwd", "a\\b", "a;b", "a%2fb", "a\u202eb", "x" * 5000, "ä" * 5000],
+    [
+        'a"b',
+        "a\uff02b",
+        "a\uff0fb",
+        "a\r\nX-Evil: 1",
+        "../../etc/passwd",
+        "a\\b",
+        "a;b",
+        "a%2fb",
+        "a\u202eb",
+        "x" * 5000,
+        "ä" * 5000,
+    ],
 )
 def test_nothing_ends_the_header_leaves_the_folder_or_is_too_long(text: str) -> None:
     value = attachment(text, None, TRACK, "mp3")

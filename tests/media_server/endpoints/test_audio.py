@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import av
 import pytest
 
 from hls.asset import Asset, AssetDownload, StoredFile
+from media_server.jobs.publish import put_pointer
 from media_server.storage.assets import download_key
 
 
@@ -187,6 +189,26 @@ async def test_a_range_of_a_file_is_read_from_the_storage_and_no_more(server: An
     assert server.services.cache.misses == 0
     tag = answer.headers["etag"]
     assert (await server.ask(path, headers={"If-None-Match": tag})).status_code == 304
+
+
+async def test_a_file_that_another_process_has_replaced_is_never_half_of_each(server: Any) -> None:
+    """RFC 9110 13.1.5: who holds a part of the old one gets all of the new one. This process remembers the
+    old one still when it is asked."""
+    asset = await with_files(server)
+    path = f"/tracks/{asset.track_id}/audio.mp3"
+    old = await server.ask(path, headers={"Range": "bytes=0-99"})
+    [low, cd, best, flac] = asset.downloads
+    name = best.file.name.replace("01234567", "76543210")
+    new = replace(best, file=replace(best.file, name=name, bytes=3))
+    await server.services.storage.put(
+        download_key(asset.track_id, asset.version, name), b"new", media_type=""
+    )
+    changed = replace(asset, downloads=(low, cd, new, flac))
+    await put_pointer(server.services.storage, server.services.state, changed)
+    await server.services.storage.delete(download_key(asset.track_id, asset.version, best.file.name))
+    answer = await server.ask(path, headers={"Range": "bytes=100-", "If-Range": old.headers["etag"]})
+    assert (answer.status_code, answer.content) == (200, b"new")
+    assert answer.headers["etag"] != old.headers["etag"]
 
 
 async def test_a_track_tells_its_files_and_where_they_are(server: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,17 @@ async def test_who_asks_is_told_to_come_again_and_a_worker_to_make_it(server: An
 async def test_without_a_bit_rate_the_best_is_made(server: Any, query: str, output: str) -> None:
     asset, path = await published(server)
     assert (await server.ask(path + query)).status_code == 503
+    delivery = await server.services.broker.receive()
+    assert Making.model_validate_json(delivery.body) == making(asset, output)
+
+
+@pytest.mark.parametrize(
+    ("query", "output"), [(".m4a?bitrate=256", "m4a-256"), (".m4a?rate=96000", "m4a-320-96000")]
+)
+async def test_a_rate_above_48_khz_is_for_those_who_ask_for_it(server: Any, query: str, output: str) -> None:
+    """A lossy file has no more in it at that rate."""
+    asset = await server.publish(source=replace(SOURCE, rate_hz=96_000))
+    assert (await server.ask(f"/tracks/{asset.track_id}/audio{query}")).status_code == 503
     delivery = await server.services.broker.receive()
     assert Making.model_validate_json(delivery.body) == making(asset, output)
 

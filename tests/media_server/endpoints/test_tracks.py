@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from albums import live_in_album
 
+from hls.asset import AssetSource
+from pipeline.outputs import Format
+
 
 async def test_a_track_in_the_list(server: Any) -> None:
     """The shape that the page reads."""
@@ -59,7 +62,7 @@ async def test_a_track_by_itself(server: Any) -> None:
     """Contract: duration, loudness, tags, renditions, links; the loudness as in the callback."""
     asset = await server.publish()
     answer = await server.ask(f"/tracks/{asset.track_id}")
-    rendition = {"codec": "mp4a.40.2", "sample_rate": 48000, "channels": 2}
+    rendition = {"codec": "mp4a.40.2", "sample_rate": 48000, "channels": 2, "bit_depth": None}
     assert answer.json() == {
         "track_id": asset.track_id,
         "title": "Überfahrt",
@@ -88,6 +91,7 @@ async def test_a_track_by_itself(server: Any) -> None:
             {"name": "192k", "bitrate": 192000, **rendition},
         ],
         "downloads": [],
+        "formats": ["m4a"],
         "stream_manifest_url": f"/hls/{asset.track_id}/master.m3u8",
         "manifest_urls": {
             "aac": f"/hls/{asset.track_id}/master.m3u8",
@@ -113,6 +117,27 @@ async def test_a_track_links_to_a_playlist_of_each_codec(server: Any) -> None:
     assert track["renditions"][-1]["codec"] == "opus"
     for url in track["manifest_urls"].values():
         assert (await server.ask(url)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("ladder", "bit_depth", "formats"),
+    [
+        (("128k",), 16, ["mp3", "m4a", "ogg", "opus", "flac"]),
+        (("opus-128",), None, ["mp3", "m4a", "ogg", "opus"]),
+    ],
+)
+async def test_a_track_tells_in_which_formats_it_can_be_kept(
+    server: Any, ladder: tuple[str, ...], bit_depth: int | None, formats: list[str]
+) -> None:
+    """Made or not; a lossy source has no FLAC. Each that is told is answered, and no other."""
+    source = AssetSource(
+        container="x", codec="x", rate_hz=44_100, channels=2, bit_depth=bit_depth, bit_rate_bps=320_000
+    )
+    asset = await server.publish(ladder=ladder, source=source)
+    assert (await server.ask(f"/tracks/{asset.track_id}")).json()["formats"] == formats
+    for fmt in Format:
+        answer = await server.ask(f"/tracks/{asset.track_id}/audio.{fmt}", "HEAD")
+        assert (answer.status_code == 404) == (fmt not in formats)
 
 
 async def test_a_track_of_opus_alone_is_played_from_its_own_master(server: Any) -> None:

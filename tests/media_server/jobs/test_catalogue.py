@@ -11,14 +11,16 @@ import orjson
 import pytest
 from albums import TRACKS, live_in_album
 
-from hls.asset import Asset
+from hls.asset import Asset, AssetDownload, AssetRendition, AssetSource, StoredFile
 from media_server.broker.envelope import NO_CAUSES, Envelope, Refused
 from media_server.errors import Conflict, NotFound
 from media_server.jobs.albums import gain_of
 from media_server.jobs.catalogue import Catalogue
+from media_server.jobs.job import JobState
+from media_server.jobs.making import Making
 from media_server.jobs.membership import album_key, tracks_of
-from media_server.jobs.publish import live_asset, point_to
-from media_server.storage.assets import Assets
+from media_server.jobs.publish import live_asset, point_to, put_pointer
+from media_server.storage.assets import Assets, download_key, downloads_prefix
 from media_server.storage.cache import ByteCache
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
@@ -29,6 +31,19 @@ BEFORE, EARLIER, AT, LATER = (
 """The upload of a track of these tests was accepted after the first and before the others."""
 
 UPDATED, TRACK_DELETED, USER_DELETED = "track.updated", "track.deleted", "user.deleted"
+
+
+VERSION = "0123456789abcdef"
+RENDITION = AssetRendition(
+    name="128k",
+    codec="mp4a.40.2",
+    bitrate_bps=128_000,
+    rate_hz=48_000,
+    channels=2,
+    priming_samples=1024,
+    init=StoredFile(name="init", bytes=1, sha256="", media_type=""),
+    segments=(),
+)
 
 
 class Process:
@@ -58,6 +73,30 @@ def other(embedded) -> Process:
 async def live(embedded, track_id: str = TRACK) -> Asset:
     asset = await live_asset(embedded.storage, track_id)
     assert asset is not None
+    return asset
+
+
+async def published_with_files(embedded) -> Asset:
+    """A song of which a job made an MP3, and somebody had an Ogg made."""
+    files = {
+        name: StoredFile(name=f"{name}-abababab.{name[:3]}", bytes=1, sha256="", media_type="audio/x")
+        for name in ("mp3-320", "ogg-192")
+    }
+    for file in files.values():
+        await embedded.storage.put(download_key(TRACK, VERSION, file.name), b"x", media_type="audio/x")
+    asset = embedded.asset(
+        version=VERSION,
+        options={"outputs": ["mp3-320", "flac"]},
+        renditions=(RENDITION,),
+        source=AssetSource(
+            container="wav", codec="pcm_s16le", rate_hz=44_100, channels=2, bit_depth=16, bit_rate_bps=None
+        ),
+        downloads=tuple(
+            AssetDownload(name=name, format=name[:3], bitrate_bps=1, rate_hz=48_000, channels=2, file=file)
+            for name, file in files.items()
+        ),
+    )
+    await put_pointer(embedded.storage, embedded.state, asset)
     return asset
 
 
@@ -92,6 +131,37 @@ async def test_with_its_owner_a_track_changes_its_album(embedded, process: Proce
     assert wanted[one] == 6.0
     assert wanted[two] == wanted[three] == await gain_of(embedded.storage, album_key("8", "album"))
     assert await tracks_of(embedded.storage, album_key("7", "album")) == (one,)
+
+
+async def test_files_with_old_words_go_and_those_of_the_job_are_made_anew(
+    embedded, process: Process, other: Process
+) -> None:
+    """The MP3 of every track at once, what somebody asked for when somebody asks again; all of it once."""
+    before = await published_with_files(embedded)
+    prefix = downloads_prefix(TRACK, VERSION)
+    await process.hear(UPDATED, track_id=TRACK, visibility="private", userId="8")
+    assert len(await embedded.storage.list(prefix)) == len(before.downloads) == 2
+    for server in (process, other):
+        await server.hear(UPDATED, LATER, track_id=TRACK, title="New")
+    after = await live(embedded)
+    assert (after.title, after.downloads) == ("New", ())
+    assert await embedded.storage.list(prefix) == []
+    delivery = await embedded.broker.receive()
+    assert Making.model_validate_json(delivery.body).output == "mp3-320"
+    await delivery.ack()
+    assert await embedded.broker.receive() is None
+
+
+async def test_a_file_is_made_anew_once_more_though_it_was_made_before(embedded, process: Process) -> None:
+    """The record of the first making has ended."""
+    for at, title in ((AT, "one"), (LATER, "two")):
+        await published_with_files(embedded)
+        await process.hear(UPDATED, at, track_id=TRACK, title=title)
+        delivery = await embedded.broker.receive()
+        job = await embedded.state.get(delivery.job_id)
+        assert (job.status, job.title) == (JobState.QUEUED, f"{title} (mp3-320)")
+        await embedded.state.save(job.to(JobState.RUNNING).to(JobState.COMPLETED, finished_at=at))
+        await delivery.ack()
 
 
 async def test_camel_case_is_read_and_a_null_empties_a_field(embedded, process: Process) -> None:

@@ -54,15 +54,18 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, signals.Pcm]:
     return path, pcm
 
 
-@pytest.mark.parametrize(("name", "samples"), [("mp3-320", 24_000), ("ogg-320-44100", 22_050)])
+@pytest.mark.parametrize(
+    ("name", "samples"), [("mp3-320", 24_000), ("ogg-320-44100", 22_050), ("m4a-320-96000", 48_000)]
+)
 def test_a_lossy_file_has_the_gain_of_the_ladder(
     song: tuple[Path, signals.Pcm], name: str, samples: int, tmp_path: Path
 ) -> None:
-    """The same samples as a rendition, at 48 kHz or brought from there to 44.1 kHz."""
+    """The same samples as a rendition, at 48 kHz or brought from there to another rate."""
     data, end = filed(source(song[0], 24_000), whole_files.output(name))
     assert (end.output, end.rate_hz, end.channels) == (name, samples * 2, 2)
     heard = whole_files.heard(data, 2)
-    assert heard.shape[1] == samples
+    whole_frames = -(samples + 1024) % 1024 if name.startswith("m4a") else 0  # as in test_files.py
+    assert heard.shape[1] == samples + whole_frames
     assert float(np.sqrt(np.mean(heard**2) / np.mean(song[1] ** 2))) == pytest.approx(
         10 ** (-6 / 20), rel=0.02
     )

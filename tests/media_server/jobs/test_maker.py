@@ -11,9 +11,10 @@ import whole_files
 
 from hls.asset import Asset, AssetDownload, AssetSource, StoredFile
 from media_server.broker.base import Delivery
+from media_server.jobs.addition import order_of
 from media_server.jobs.fate import MAX_ATTEMPTS
 from media_server.jobs.job import JobRequest, JobState, now_rfc3339
-from media_server.jobs.maker import Maker, order_of
+from media_server.jobs.maker import Maker
 from media_server.jobs.making import Making, ask
 from media_server.jobs.publish import live_asset
 from media_server.jobs.submission import Submission
@@ -63,7 +64,7 @@ async def published(embedded, data: bytes) -> Asset:
 async def asked(embedded, asset: Asset, output: str = "opus-64") -> tuple[Making, Delivery]:
     making = Making(track_id=asset.track_id, version=asset.version, output=output)
     known = await embedded.state.get(making.job_id)
-    await ask(making, None, broker=embedded.broker, state=embedded.state, known=known)
+    await ask(asset, output, broker=embedded.broker, state=embedded.state, known=known)
     delivery = await embedded.broker.receive()
     assert delivery is not None
     return making, delivery
@@ -73,7 +74,7 @@ async def test_a_file_is_made_of_the_kept_original_and_listed(embedded, maker, s
     """With the track's own words and gain; the worker knows whom to give the message to."""
     asset = await published(embedded, short)
     making = Making(track_id=TRACK, version=asset.version, output="opus-64")
-    await ask(making, None, broker=embedded.broker, state=embedded.state, known=None)
+    await ask(asset, "opus-64", broker=embedded.broker, state=embedded.state, known=None)
     assert await Worker(embedded.broker, embedded.handler, Metrics(), 1, maker).burst() == 1
     live = await live_asset(embedded.storage, TRACK)
     assert live is not None
@@ -163,7 +164,7 @@ async def test_of_a_replaced_track_nothing_is_made(embedded, maker) -> None:
 async def test_what_kills_its_worker_again_and_again_is_given_up(embedded, maker) -> None:
     asset = await embedded.publish(**LIVE)
     making = Making(track_id=TRACK, version=asset.version, output="opus-64")
-    await ask(making, None, broker=embedded.broker, state=embedded.state, known=None)
+    await ask(asset, "opus-64", broker=embedded.broker, state=embedded.state, known=None)
     for _ in range(MAX_ATTEMPTS):
         delivery = await embedded.broker.receive()
         await delivery.retry(0)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from hls.asset import AssetRendition, AssetSource, StoredFile
+from hls.asset import AssetDownload, AssetRendition, AssetSource, StoredFile
 from media_server.jobs.job import JobState
-from media_server.jobs.making import LOST_AFTER_S, Making, ask, is_making, is_on_its_way, offered
+from media_server.jobs.making import LOST_AFTER_S, Making, ask, is_making, is_on_its_way, lacking, offered
 
 TRACK = "0b9d5f0e-7f6c-4f6e-9d8e-3a3a5c0d9a11"
 MAKING = Making(track_id=TRACK, version="0123456789abcdef", output="ogg-192")
@@ -51,26 +51,52 @@ def test_what_names_no_file_is_refused(wrong: dict[str, str]) -> None:
 
 
 async def test_many_who_ask_are_one_message(embedded) -> None:
+    asset = embedded.asset(version=MAKING.version)
     for _ in range(3):
         known = await embedded.state.get(MAKING.job_id)
-        await ask(MAKING, "Song", broker=embedded.broker, state=embedded.state, known=known)
+        await ask(asset, MAKING.output, broker=embedded.broker, state=embedded.state, known=known)
     assert (await embedded.broker.depth()).waiting == 1
     job = await embedded.state.get(MAKING.job_id)
-    assert (job.status, job.title) == (JobState.QUEUED, "Song")
+    assert (job.status, job.title) == (JobState.QUEUED, "Song (ogg-192)")
     assert is_on_its_way(job, time.time())
     assert not is_on_its_way(None, time.time())
 
 
 async def test_what_nobody_has_heard_of_for_long_is_asked_for_again(embedded) -> None:
     """Its message went with a track that was deleted, and is there again with the same version."""
-    await ask(MAKING, "Song", broker=embedded.broker, state=embedded.state, known=None)
+    asset = embedded.asset(version=MAKING.version)
+    await ask(asset, MAKING.output, broker=embedded.broker, state=embedded.state, known=None)
     await embedded.broker.withdraw(TRACK)
     lost = await embedded.state.get(MAKING.job_id)
     later = time.time() + LOST_AFTER_S
     assert not is_on_its_way(lost, later)
-    await ask(MAKING, "Song", broker=embedded.broker, state=embedded.state, known=lost)
+    await ask(asset, MAKING.output, broker=embedded.broker, state=embedded.state, known=lost)
     assert (await embedded.broker.depth()).waiting == 1
     assert (await embedded.state.get(MAKING.job_id)).created_at >= lost.created_at
+
+
+async def test_one_whose_message_is_about_to_go_is_not_on_its_way_again(embedded) -> None:
+    """Its end is on record and its acknowledgement is not: nothing more comes of a message of that moment."""
+    asset = embedded.asset(version=MAKING.version)
+    await ask(asset, MAKING.output, broker=embedded.broker, state=embedded.state, known=None)
+    await embedded.broker.receive()
+    ended = (await embedded.state.get(MAKING.job_id)).to(JobState.RUNNING).to(JobState.COMPLETED)
+    await embedded.state.save(ended)
+    await ask(asset, MAKING.output, broker=embedded.broker, state=embedded.state, known=ended)
+    assert (await embedded.state.get(MAKING.job_id)).status is JobState.COMPLETED
+
+
+def test_what_is_lacking_is_what_the_job_asked_for_and_the_source_can_give(embedded) -> None:
+    """A lossy source has no FLAC, and none of it is a rate that the source has not."""
+    options = {"outputs": ["mp3-320", "flac", "ogg-128"]}
+    asset = embedded.asset(renditions=(RENDITION,), source=SOURCE, options=options)
+    assert lacking(asset) == ("mp3-320", "flac", "ogg-128")
+    ogg = AssetDownload(
+        name="ogg-128", format="ogg", bitrate_bps=128_000, rate_hz=48_000, channels=2, file=FILE
+    )
+    assert lacking(replace(asset, downloads=(ogg,))) == ("mp3-320", "flac")
+    lossy = replace(SOURCE, bit_depth=None, bit_rate_bps=200_000)
+    assert lacking(replace(asset, source=lossy)) == ("mp3-192", "ogg-128")
 
 
 def test_what_is_offered_is_what_the_source_can_give(embedded) -> None:

@@ -71,7 +71,7 @@ async def test_a_version_that_is_made_again_replaces_only_the_one_it_was_made_of
         with pytest.raises(Conflict) as caught:
             await point_to(embedded.storage, embedded.state, before, replacing=version)
         assert caught.value.code == "superseded"
-    late = await list_downloads(embedded.storage, embedded.state, before, (), "late")
+    late = await list_downloads(embedded.storage, embedded.state, before, "late")
     assert late == before, "files of the version before are none of this one"
     assert await live_asset(embedded.storage, TRACK) == again
     await embedded.storage.delete(asset_key(TRACK))
@@ -142,13 +142,13 @@ async def test_files_are_listed_only_where_the_version_is_live_still(embedded) -
     """A newer upload, or a deletion, came while they were made."""
     older = await embedded.publish()
     newer = await embedded.publish(job_id="33333333-3333-4333-8333-333333333333", order="2026-02-01")
-    assert await list_downloads(embedded.storage, embedded.state, older, (), "late") == older
+    assert await list_downloads(embedded.storage, embedded.state, older, "late") == older
     assert await live_asset(embedded.storage, TRACK) == newer
-    listed = await list_downloads(embedded.storage, embedded.state, newer, (), "late")
+    listed = await list_downloads(embedded.storage, embedded.state, newer, "late")
     assert listed == await live_asset(embedded.storage, TRACK) == replace(newer, warnings=("late",))
     await bury_track(embedded.storage, TRACK, now_rfc3339())
     with pytest.raises(Conflict, match="deleted"):
-        await list_downloads(embedded.storage, embedded.state, newer, ())
+        await list_downloads(embedded.storage, embedded.state, newer)
 
 
 async def test_a_file_that_was_stored_and_not_listed_goes(embedded) -> None:
