@@ -18,6 +18,9 @@ from pipeline.programme import BINS
 MAX_MESSAGE_BYTES = 256 << 20
 """The largest payload is the waveform: 33 MB for four hours of stereo, 195 MB for a day of it."""
 
+MAX_BLOCKS = 10_000_000
+"""Ten a second for eleven days: no track has more, and the blocks of an album can still be counted."""
+
 _KINDS: dict[str, type[MediaError]] = {
     "malformed": Malformed,
     "unsupported": Unsupported,
@@ -52,7 +55,7 @@ class Progress(_Event):
 
 
 Bin = Annotated[int, Field(ge=0, lt=BINS)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MAX_BLOCKS)]
 
 
 class AlbumPlanned(_Event):

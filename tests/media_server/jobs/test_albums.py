@@ -11,7 +11,7 @@ from albums import OPTIONS, TRACKS, live_in_album
 from hls.asset import Asset
 from media_server.errors import Unavailable
 from media_server.jobs.albums import gain_of, members, others_of, settle
-from media_server.jobs.job import JobRequest, now_rfc3339
+from media_server.jobs.job import JobRequest, JobState, now_rfc3339
 from media_server.jobs.membership import album_key, albums_of, enrol, tracks_of
 from media_server.jobs.publish import point_to
 from media_server.jobs.takedown import take_down
@@ -75,6 +75,17 @@ async def test_whoever_settles_between_two_pointers_leaves_it_to_the_other(embed
     await live(embedded, second, -17.0, 3.0)
     await settled(embedded, first)
     assert {track_id for track_id, _ in await asked(embedded)} == {ONE, TWO}
+
+
+async def test_an_upload_that_died_before_its_album_was_answered_answers_it(embedded) -> None:
+    """A kill -9 behind the pointer: its message comes again, and finds the track live."""
+    await live(embedded, ONE, -20.0, 6.0)
+    delivery = await embedded.deliver(embedded.upload(b"", TWO))
+    await live(embedded, TWO, -17.0, 3.0, job_id=delivery.job_id)
+    await embedded.handler.handle(delivery)
+    gain_db = await gain_of(embedded.storage, ALBUM)
+    assert await asked(embedded) == {(ONE, gain_db), (TWO, gain_db)}
+    assert (await embedded.state.get(delivery.job_id)).status is JobState.COMPLETED
 
 
 async def test_another_user_s_album_of_the_same_name_is_another(embedded) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media_server.errors import LimitExceeded, Malformed, MediaError, Unavailable, Unsupported
 from media_server.jobs.events import (
+    MAX_BLOCKS,
+    AlbumPlanned,
     Drawn,
     Failed,
     Finished,
@@ -19,6 +22,7 @@ from media_server.jobs.events import (
     pack,
     unpack,
 )
+from pipeline.programme import BINS
 
 PLAN = Planned(
     samples=5,
@@ -75,3 +79,21 @@ def test_an_error_comes_back_as_what_it_was(kind: type[MediaError]) -> None:
         "why",
         {"MAX_DURATION_S": 1.0},
     )
+
+
+ALBUM = {"integrated_lufs": -12.5, "true_peak_dbtp": None, "most_gain_db": -1.15}
+
+
+def test_what_a_track_brings_to_its_album_is_unpacked() -> None:
+    """As many pairs as it has levels, in their order."""
+    blocks = tuple((at, 7) for at in range(0, BINS, 4))
+    event = PLAN.model_copy(update={"album": AlbumPlanned(**ALBUM, blocks=blocks)})
+    assert unpack(pack(event)) == (event, b"")
+
+
+@pytest.mark.parametrize("pair", [(-1, 1), (BINS, 1), (0, 0), (0, -1), (0, MAX_BLOCKS + 1), (0.5, 1)])
+def test_blocks_that_no_meter_counts_are_refused(pair: tuple[float, int]) -> None:
+    """They would be counted in the album of every track of its owner."""
+    said = {**PLAN.model_dump(), "album": {**ALBUM, "blocks": [pair]}}
+    with pytest.raises(Unavailable):
+        unpack(orjson.dumps(said) + b"\n")
