@@ -205,6 +205,27 @@ def test_a_file_that_names_another_is_not_followed(desk: Desk, canary: Canary, n
     assert not canary.was_visited
 
 
+@pytest.mark.slow
+def test_hundreds_of_bad_files_in_a_row_harm_no_other(
+    server: Server, server_companion: Companion, tmp_path: Path
+) -> None:
+    """Bad input 57: what is wrong with files is no outage; the song behind them is published at once."""
+    path, song = tmp_path / "bad.mp3", tmp_path / "song.flac"
+    signals.write(song, signals.music(1.0), RATE_HZ, "flac")
+    handed_in = []
+    for number in range(500):
+        path.write_bytes(b"no music, number %d" % number)
+        handed_in.append(server.upload(path)["job_id"])
+    job = server.publish(song)
+    assert job["attempt"] == 1
+    for job_id in handed_in:
+        job = server.wait_for(job_id)
+        assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 1, "not_audio")
+        assert len(server_companion.wait_for(job_id)) == 1
+    assert server.get("/readyz").status_code == 200
+    assert "Traceback" not in server.output
+
+
 def test_half_a_file_is_half_a_track(desk: Desk, tmp_path: Path) -> None:
     """Bad input 17: what is there can be heard, and the warning says that something is missing."""
     signals.write(tmp_path / "whole.flac", signals.music(4.0), RATE_HZ, "flac")

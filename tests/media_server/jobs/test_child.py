@@ -289,7 +289,9 @@ def _fractions(story: list[tuple[object, bytes]], stage: str) -> list[float]:
 def test_whole_files_come_after_the_ladder(tmp_path: Path) -> None:
     """Contract, options: made after the ladder; the job's own words go before the source's tags."""
     path = tmp_path / "a.flac"
-    signals.write(path, signals.music(1.0, 44_100), 44_100, "flac", tags={"title": "T", "album": "A"})
+    signals.write(
+        path, signals.music(1.0, 44_100), 44_100, "flac", tags={"title": "T", "album": "A", "comment": "C"}
+    )
     story = told(path, outputs=("opus-64", "flac"), tags={"title": "Said"}, source_title="Name")
     kinds = [type(event) for event, _ in story]
     assert kinds.index(PieceMade) > max(at for at, kind in enumerate(kinds) if kind is SegmentMade)
@@ -299,6 +301,7 @@ def test_whole_files_come_after_the_ladder(tmp_path: Path) -> None:
     )
     assert b"TITLE=Said" in opus
     assert b"ALBUM=A" in opus
+    assert b"DESCRIPTION=C" in opus
     assert _fractions(story, "encode") == sorted(set(_fractions(story, "encode")))
     assert _fractions(story, "publish") == [0.5, 1.0]
 
