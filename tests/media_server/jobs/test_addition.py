@@ -66,6 +66,7 @@ async def published(embedded: Any, data: bytes, storage: Any = None) -> tuple[Jo
         folders=embedded.folders,
         storage=storage or embedded.storage,
         state=embedded.state,
+        broker=embedded.broker,
         metrics=Metrics(),
         published=embedded.published.append,
     )
