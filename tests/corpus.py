@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import soundfile
 
 from pipeline.grid import at_rate
 
@@ -32,6 +33,7 @@ class Listed:
         """Samples of sound, and their rate: the first, if it changes on the way.
 
         FFmpeg's own count, without the end of the last frame in MP4, which it plays whatever the file says.
+        Of Ogg Vorbis libvorbis' count: FFmpeg loses the end of a stream of one page.
         """
         if not self.is_whole:
             return self.samples, self.rate_hz
@@ -39,6 +41,9 @@ class Listed:
         beyond = 0
         with av.open(str(FOLDER / self.path), metadata_errors="ignore") as container:
             stream = container.streams.audio[0]
+            if (container.format.name, stream.codec_context.name) == ("ogg", "vorbis"):
+                info = soundfile.info(FOLDER / self.path)
+                return info.frames, info.samplerate
             in_mp4 = container.format.name.startswith("mov") and stream.codec_context.name == "aac"
             for packet in container.demux(stream):
                 frames = packet.decode()
