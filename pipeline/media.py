@@ -6,7 +6,7 @@ Time is an integer count of samples at a rate that the stream states; seconds ap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class Packet:
     @property
     def frame_samples(self) -> int:
         return self.trim_start + self.duration + self.trim_end
+
+    def later(self, samples: int) -> Packet:
+        """The same frame, that many samples later."""
+        return replace(self, pts=self.pts + samples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,7 +203,7 @@ def _make_ladder(
     def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
         yield from opening(plan)
         level = Level(plan, analysis.channels)
-        return (yield from make_renditions(_track_of(order), lossy, level, analysis.duration_s, (0.0, until)))
+        return (yield from make_renditions(_track_of(order), lossy, level, analysis.samples, (0.0, until)))
 
     coded = yield from round_of(plan)
     for _ in range(CORRECTIONS):  # what still misses after them is published with a warning
@@ -218,7 +218,7 @@ def _make_ladder(
     # listeners wait for the others; it has the samples of the source as they are, whatever the plan
     source = iter(Reader(order.source, order.max_duration_s))
     span = (until if lossy else 0.0, 1.0)
-    yield from make_renditions(source, lossless, Gain(0.0), analysis.duration_s, span)
+    yield from make_renditions(source, lossless, Gain(0.0), analysis.samples, span)
     return plan, any(misses(plan, each) for each in _held_to_it(lossy, coded))
 
 

@@ -9,6 +9,7 @@ from hls.segmenter import Segment, Segmenter
 from media_server.jobs.events import Initialised, Message, Progress, SegmentMade
 from pipeline.audit import Audits
 from pipeline.encode import Encoder
+from pipeline.grid import RATE_HZ
 from pipeline.ladder import Ladder
 from pipeline.media import Block, Packet
 from pipeline.normalize import CodedLoudness
@@ -22,20 +23,21 @@ def make_renditions(
     blocks: Iterator[Block],
     ladder: Ladder,
     level: Stage[Block, Block],
-    duration_s: float,
+    samples: int,
     span: tuple[float, float],
 ) -> Generator[Message, None, dict[str, CodedLoudness]]:
     """Segments of every rendition of one pass over the whole track; returns what they measure.
 
     Args:
+        samples: of the track, at 48 kHz.
         span: what of the stage's progress the pass is.
     """
     if not ladder:
         return {}
     segmenters: dict[str, Segmenter] = {}
-    lowest, (told, until) = ladder[0], span
+    lowest, duration_s, (told, until) = ladder[0], samples / RATE_HZ, span
     with Audits() as audits:
-        for encoder, packets in encode_ladder(blocks, ladder, level):
+        for encoder, packets in encode_ladder(blocks, ladder, level, samples):
             audits.push(encoder, packets)
             name = encoder.rendition.name
             if name not in segmenters:

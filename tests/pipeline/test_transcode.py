@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+import pytest
 import signals
 
+from pipeline import chunks
+from pipeline.grid import SEGMENT_SAMPLES
 from pipeline.ladder import ladder_for
 from pipeline.media import Block, Packet
 from pipeline.normalize import Gain
@@ -21,7 +24,7 @@ def test_every_rendition_of_a_codec_has_the_same_packets_on_the_same_clock() -> 
     """hls.md 3: renditions cut at different frames are among what breaks players most."""
     pcm = signals.music(9.3, 48_000, 2)
     packets: dict[str, list[Packet]] = defaultdict(list)
-    for encoder, some in encode_ladder(blocks(pcm), ladder_for(2), Gain(0.0)):
+    for encoder, some in encode_ladder(blocks(pcm), ladder_for(2), Gain(0.0), pcm.shape[1]):
         packets[encoder.rendition.name] += some
     assert list(packets) == ["128k", "192k", "320k", "opus-128"]
     clocks = [[(p.pts, p.duration, p.trim_start, p.trim_end) for p in some] for some in packets.values()]
@@ -29,17 +32,21 @@ def test_every_rendition_of_a_codec_has_the_same_packets_on_the_same_clock() -> 
     assert {sum(p.duration for p in some) for some in packets.values()} == {pcm.shape[1]}
 
 
-def test_two_runs_give_the_same_bytes_in_the_same_order() -> None:
-    pcm = signals.music(3.0, 48_000, 2)
-    runs = [
-        [
-            (e.rendition.name, p.data)
-            for e, some in encode_ladder(blocks(pcm), ladder_for(2), Gain(-3.0))
-            for p in some
-        ]
-        for _ in range(2)
-    ]
+def test_the_bytes_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three chunks of each rendition, made by one thread and by three, which finish them in another order."""
+    monkeypatch.setattr(chunks, "CHUNK_SAMPLES", SEGMENT_SAMPLES)
+    pcm = signals.music(12.0, 48_000, 2)
+    runs = []
+    for threads in (1, 3):
+        made: dict[str, list[Packet]] = defaultdict(list)
+        passing = encode_ladder(
+            blocks(pcm), ladder_for(2, ("128k", "opus-64")), Gain(-3.0), pcm.shape[1], threads
+        )
+        for encoder, some in passing:
+            made[encoder.rendition.name] += some
+        runs.append(made)
     assert runs[0] == runs[1]
+    assert {sum(p.duration for p in some) for some in runs[0].values()} == {pcm.shape[1]}
 
 
 def test_a_failing_source_ends_the_lanes() -> None:
@@ -52,7 +59,7 @@ def test_a_failing_source_ends_the_lanes() -> None:
 
     before = threading.active_count()
     try:
-        list(encode_ladder(broken(), ladder_for(2), Gain(0.0)))
+        list(encode_ladder(broken(), ladder_for(2), Gain(0.0), 96_000))
     except OSError as error:
         assert str(error) == "gone"
     assert threading.active_count() == before

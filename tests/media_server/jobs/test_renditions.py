@@ -13,13 +13,15 @@ from pipeline.normalize import CodedLoudness, Gain
 DURATION_S = 6.0
 """Two segments."""
 
+SAMPLES = 288_000
+
 
 def made(
     ladder: Ladder, span: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[list[Message], dict[str, CodedLoudness]]:
     """All that a pass over a sine of -20 dBFS tells, and what it returns."""
     blocks = iter(signals.blocks(signals.sine(997, DURATION_S, amplitude=0.1)))
-    passing, told = make_renditions(blocks, ladder, Gain(-6.0), DURATION_S, span), []
+    passing, told = make_renditions(blocks, ladder, Gain(-6.0), SAMPLES, span), []
     while True:
         try:
             told.append(next(passing))
@@ -35,7 +37,7 @@ def test_every_rendition_is_cut_told_and_measured() -> None:
         [init] = [event for event, _ in told if isinstance(event, Initialised) and event.rendition == name]
         segments = [event for event, _ in told if isinstance(event, SegmentMade) and event.rendition == name]
         assert [segment.number for segment in segments] == [0, 1]
-        assert sum(segment.duration for segment in segments) - init.priming_samples == DURATION_S * 48_000
+        assert sum(segment.duration for segment in segments) - init.priming_samples == SAMPLES
         # BS.1770-5 Annex 1: in both channels, 997 Hz at 0 dBFS is 0.0 LUFS
         assert coded.integrated_lufs == pytest.approx(-26.0, abs=0.1)
 
