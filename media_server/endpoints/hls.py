@@ -150,6 +150,8 @@ async def file(request: Request) -> Response:
 async def _stored(services: Services, asset: Asset, version: str, rendition: str, name: str) -> bytes:
     """A file of the live version if it lists it, or of another version if it is stored.
 
+    One that grows may list more by now than was seen of it: another server has told the player.
+
     Raises:
         NotFound: `file_not_found`.
     """
@@ -157,7 +159,8 @@ async def _stored(services: Services, asset: Asset, version: str, rendition: str
     well_named = _VERSION.fullmatch(version) and _RENDITION.fullmatch(rendition)
     if not well_named or not (_INIT.fullmatch(name) or _SEGMENT.fullmatch(name)):
         raise not_found
-    if version == asset.version and not _is_listed(asset, rendition, name):
+    is_whole = version == asset.version and asset.state == "complete"
+    if is_whole and not _is_listed(asset, rendition, name):
         raise not_found
     misses = services.cache.misses
     try:

@@ -7,22 +7,19 @@ Pure: events in, files to store out, and at the end the Asset that names them al
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 
 from hls.asset import (
     Asset,
     AssetDownload,
-    AssetRendition,
     AssetSource,
     CodedLoudness,
     StoredFile,
-    StoredSegment,
 )
-from hls.multivariant import average_bandwidth_bps
 from hls.segment_format import SegmentFormat
-from hls.segmenter import Segment, init_name
 from media_server.errors import Unavailable
 from media_server.jobs.downloads import LocalFile, download_of
 from media_server.jobs.events import (
@@ -38,15 +35,10 @@ from media_server.jobs.events import (
 )
 from media_server.jobs.job import JobRequest
 from media_server.jobs.loudness import told_loudness
-from pipeline.grid import at_grid_rate
-from pipeline.ladder import RUNGS
+from media_server.jobs.rungs import MEDIA_TYPE, Rungs
 
 PIPELINE_VERSION = "6"
 """Raised whenever the same source and options would give other bytes."""
-
-INIT_TYPE = "audio/mp4"
-SEGMENT_TYPE = "audio/mp4"
-"""hls.md 1.10: fMP4 audio is audio/mp4, in its init and its segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +48,6 @@ class File:
     path: str
     data: bytes
     media_type: str
-
-
-@dataclass(slots=True)
-class _Rung:
-    init: StoredFile
-    about: Initialised
-    segments: list[StoredSegment] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +77,7 @@ class Assembly:
         self._identity = identity
         self._probed: Probed | None = None
         self._planned: Planned | None = None
-        self._rungs: dict[str, _Rung] = {}
+        self._rungs = Rungs()
         self._drawn: dict[str, StoredFile] = {}
         self._downloads: list[AssetDownload] = []
         self._measured: dict[str, CodedLoudness] = {}
@@ -149,9 +134,9 @@ class Assembly:
             case Drawn():
                 return [self._drawing(event, payload)]
             case Initialised():
-                return [self._init(event, payload)]
+                return [_media(self._rungs.begin(event, payload), payload)]
             case SegmentMade():
-                return [self._segment(event, payload)]
+                return [_media(self._rungs.add(event, payload), payload)]
         return []
 
     def take_download(self, event: FileMade, made: LocalFile) -> StoredFile:
@@ -164,7 +149,7 @@ class Assembly:
         if self._planned is not None:
             self._dropped.append(self.version)
         self._planned = event
-        self._rungs, self._drawn, self._downloads = {}, {}, []
+        self._rungs, self._drawn, self._downloads = Rungs(), {}, []
 
     def _drawing(self, event: Drawn, payload: bytes) -> File:
         extension = "dat" if event.what == "waveform" else "jpg"
@@ -174,26 +159,6 @@ class Assembly:
             name=name, bytes=len(payload), sha256=sha256, media_type=event.media_type
         )
         return File(path=name, data=payload, media_type=event.media_type)
-
-    def _init(self, event: Initialised, payload: bytes) -> File:
-        name, sha256 = init_name(payload), hashlib.sha256(payload).hexdigest()
-        stored = StoredFile(name=name, bytes=len(payload), sha256=sha256, media_type=INIT_TYPE)
-        self._rungs[event.rendition] = _Rung(init=stored, about=event)
-        return File(path=f"{event.rendition}/{name}", data=payload, media_type=INIT_TYPE)
-
-    def _segment(self, event: SegmentMade, payload: bytes) -> File:
-        rung = self._rungs.get(event.rendition)
-        if rung is None or event.number != len(rung.segments):
-            raise Unavailable(
-                "child_protocol", f"segment {event.number} of {event.rendition} came out of turn"
-            )
-        segment = Segment(number=event.number, pts=event.pts, duration=event.duration, data=payload)
-        rung.segments.append(
-            StoredSegment(
-                name=segment.name, duration=segment.duration, bytes=len(payload), sha256=segment.sha256
-            )
-        )
-        return File(path=f"{event.rendition}/{segment.name}", data=payload, media_type=SEGMENT_TYPE)
 
     @property
     def _plan(self) -> Planned:
@@ -215,14 +180,39 @@ class Assembly:
         Raises:
             Unavailable: `child_protocol`, before `LadderMade`, or a rendition is not as long as planned.
         """
-        plan, request, identity = self._plan, self._request, self._identity
         if self._made is None or not self._rungs:
             raise Unavailable("child_protocol", "the job's process has not made the ladder")
-        tags = self.probed.tags
+        return self._as_whole(self._made.warnings)
+
+    @property
+    def missed(self) -> Asset:
+        """After `LadderMissed`: complete as well, but not as loud as planned; another version follows.
+
+        Raises:
+            Unavailable: `child_protocol`, a rendition is not as long as planned.
+        """
+        return self._as_whole((*self._plan.warnings, "loudness_missed"))
+
+    @property
+    def growing(self) -> Asset | None:
+        """What can be heard so far; None until there is a segment of every rendition that begins."""
+        if self._planned is None or not self._planned.begins:
+            return None
+        if not self._rungs.have_begun(self._planned.begins):
+            return None
+        return self._of("growing", self._planned.warnings)
+
+    def _as_whole(self, warnings: tuple[str, ...]) -> Asset:
+        self._rungs.must_be_whole(self._plan.samples)
+        return self._of("complete", warnings)
+
+    def _of(self, state: Literal["growing", "complete"], warnings: tuple[str, ...]) -> Asset:
+        plan, request, identity = self._plan, self._request, self._identity
+        tags, renditions = self.probed.tags, self._rungs.renditions
         return Asset(
             track_id=request.track_id,
             version=self.version,
-            state="complete",
+            state=state,
             job_id=identity.job_id,
             created_at=identity.created_at,
             order=identity.order,
@@ -239,12 +229,12 @@ class Assembly:
             loudness=told_loudness(
                 plan,
                 request.options.loudness,
-                {n: self._measured[n] for n, _ in self._in_order() if n in self._measured},
+                {one.name: self._measured[one.name] for one in renditions if one.name in self._measured},
             ),
-            renditions=tuple(self._rendition(name, rung) for name, rung in self._in_order()),
+            renditions=renditions,
             waveform=self._drawn.get("waveform"),
             cover=self._drawn.get("cover"),
-            warnings=(*identity.warnings, *self._made.warnings),
+            warnings=(*identity.warnings, *warnings),
             segment_format=SegmentFormat(request.options.segment_format),
             downloads=tuple(self._downloads),
             source=self._source,
@@ -269,28 +259,6 @@ class Assembly:
             path=where.path,
         )
 
-    def _in_order(self) -> list[tuple[str, _Rung]]:
-        """The order of the ladder: a lower rung of another codec may have had its first packet later."""
-        order = {name: place for place, name in enumerate(RUNGS)}
-        return sorted(self._rungs.items(), key=lambda item: order.get(item[0], len(order)))
 
-    def _rendition(self, name: str, rung: _Rung) -> AssetRendition:
-        about = rung.about
-        presented = sum(s.duration for s in rung.segments) - about.priming_samples
-        if at_grid_rate(presented, about.rate_hz) != self._plan.samples:
-            made = f"rendition {name} has {presented} samples at {about.rate_hz} Hz"
-            raise Unavailable(
-                "child_protocol", f"{made}, the analysis counted {self._plan.samples} at 48 kHz"
-            )
-        return AssetRendition(
-            name=name,
-            codec=about.codec,
-            # a lossless coder is asked for no bit rate: what it took is the only one there is
-            bitrate_bps=about.bitrate_bps or average_bandwidth_bps(rung.segments, about.rate_hz),
-            rate_hz=about.rate_hz,
-            channels=about.channels,
-            priming_samples=about.priming_samples,
-            init=rung.init,
-            segments=tuple(rung.segments),
-            bit_depth=about.bit_depth,
-        )
+def _media(path: str, payload: bytes) -> File:
+    return File(path=path, data=payload, media_type=MEDIA_TYPE)

@@ -16,6 +16,7 @@ from media_server.jobs.events import (
     Drawn,
     Finished,
     LadderMade,
+    LadderMissed,
     Message,
     Probed,
     Progress,
@@ -131,7 +132,7 @@ def produce(order: Order) -> Iterator[Message]:
     )
 
     def opening(plan: GainPlan) -> Iterator[Message]:
-        yield intent.told(plan, warnings), b""
+        yield intent.told(plan, ladder, warnings), b""
         yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
         if cover is not None:
             yield Drawn(what="cover", media_type=cover.media_type), cover.data
@@ -203,18 +204,21 @@ def _make_ladder(
     def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
         yield from opening(plan)
         level = Level(plan, analysis.channels)
-        return (yield from make_renditions(_track_of(order), lossy, level, analysis.samples, (0.0, until)))
+        span = (0.0, until)
+        coded = yield from make_renditions(_track_of(order), lossy, level, analysis.samples, span)
+        for name, measured in coded.items():
+            yield _remeasured(name, measured), b""
+        return coded
 
     coded = yield from round_of(plan)
     for _ in range(CORRECTIONS):  # what still misses after them is published with a warning
         better = corrected(plan, _held_to_it(lossy, coded))
         if better is None:
             break
+        yield LadderMissed(), b""
         cage.allow_cpu(order.max_duration_s)
         plan = final(better, analysis, lossy, lambda: _track_of(order))
         coded = yield from round_of(plan)
-    for name, measured in coded.items():
-        yield _remeasured(name, measured), b""
     # listeners wait for the others; it has the samples of the source as they are, whatever the plan
     source = iter(Reader(order.source, order.max_duration_s))
     span = (until if lossy else 0.0, 1.0)

@@ -73,6 +73,7 @@ class AlbumPlanned(_Event):
 class Planned(_Event):
     """Measured and decided. A second one takes the first back, and all that was made by it.
 
+    `begins` are the renditions that are made side by side, at the same time; others may follow.
     `planned_lufs` is how loud the track comes out; `limit_dbtp` where a limiter holds its peaks, if one does.
     """
 
@@ -89,6 +90,7 @@ class Planned(_Event):
     momentary_max_lufs: float | None = None
     short_term_max_lufs: float | None = None
     warnings: tuple[str, ...] = ()
+    begins: tuple[str, ...] = ()
     album: AlbumPlanned | None = None
 
 
@@ -151,6 +153,12 @@ class Remeasured(_Event):
     true_peak_dbtp: float | None
 
 
+class LadderMissed(_Event):
+    """Every rendition that began is whole, but misses the plan: another one follows."""
+
+    event: Literal["ladder_missed"] = "ladder_missed"
+
+
 class LadderMade(_Event):
     """Every rendition is whole and measured: the track can be heard. `warnings` are the job's."""
 
@@ -185,6 +193,7 @@ Event = (
     | SegmentMade
     | Drawn
     | Remeasured
+    | LadderMissed
     | LadderMade
     | PieceMade
     | FileMade

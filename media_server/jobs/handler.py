@@ -30,11 +30,12 @@ from media_server.jobs.downloads import Downloads
 from media_server.jobs.fate import MAX_ATTEMPTS, Fail, Retry, decide, given_up
 from media_server.jobs.fetch import fetch, keep_source
 from media_server.jobs.folders import Folders
+from media_server.jobs.growth import Growth
 from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LEASE_LOST, LeaseLost, while_leased
 from media_server.jobs.making import lacking
 from media_server.jobs.production import Production, order_of
-from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of
+from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of, withdraw
 from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
 from media_server.jobs.tombstone import DELETED, must_not_be_deleted
@@ -153,7 +154,7 @@ class Handler:
     async def _is_live(self, delivery: Delivery, submission: Submission) -> bool:
         """Whether the last attempt published the track, and only its acknowledgement was lost."""
         live = await live_asset(self._storage, submission.request.track_id)
-        return live is not None and live.job_id == delivery.job_id
+        return live is not None and live.job_id == delivery.job_id and live.state == "complete"
 
     async def _make(
         self, delivery: Delivery, submission: Submission, folder: Path, watched: Watched
@@ -161,7 +162,7 @@ class Handler:
         request = submission.request
         options = request.options.spelt_out(self._settings.profiles)
         live = await live_asset(self._storage, request.track_id)
-        if live is not None and live.job_id == delivery.job_id:
+        if live is not None and live.job_id == delivery.job_id and live.state == "complete":
             # an earlier attempt got this far, though perhaps not into the list of tracks, or to its files
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
@@ -200,6 +201,7 @@ class Handler:
             state=self._state,
             metrics=self._metrics,
             published=self._published,
+            growth=Growth(live),
         )
         order = order_of(request, fetched.path, self._settings)
         others = await others_of(self._storage, request)
@@ -238,6 +240,8 @@ class Handler:
         await self._state.save(job.to(JobState.FAILED, finished_at=now_rfc3339(), error=error))
         self._metrics.job_ended("failed", error.code)
         log.warning("job.failed", code=error.code, reason=error.message, attempt=delivery.attempt)
+        if await withdraw(self._storage, self._state, job.track_id, job.job_id):
+            self._published(job.track_id)
         if error.code == DELETED:  # nobody else is at work on the track: what was made of it goes
             await remove_leftovers(self._storage, job.track_id)
         callback = _callback(submission, job, report.failed(job.job_id, job.track_id, error))

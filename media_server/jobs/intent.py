@@ -36,8 +36,13 @@ class Intent:
             integrated_lufs=self.gain.integrated_lufs, true_peak_dbtp=self.gain.true_peak_dbtp
         )
 
-    def told(self, plan: GainPlan, warnings: tuple[str, ...]) -> Planned:
-        """What was measured, and the plan that came of this one."""
+    def told(self, plan: GainPlan, ladder: Ladder, warnings: tuple[str, ...]) -> Planned:
+        """What was measured, and the plan that came of this one.
+
+        Args:
+            ladder: of which all that is lossy begins at once; what is lossless, only where nothing else is.
+        """
+        lossy = tuple(rendition.name for rendition in ladder if not rendition.codec.is_lossless)
         analysis = self.analysis
         return Planned(
             samples=analysis.samples,
@@ -52,6 +57,7 @@ class Intent:
             momentary_max_lufs=analysis.levels.momentary_max_lufs,
             short_term_max_lufs=analysis.levels.short_term_max_lufs,
             warnings=warnings,
+            begins=lossy or tuple(rendition.name for rendition in ladder),
             album=self._album_told(plan),
         )
 

@@ -18,7 +18,8 @@ from media_server.errors import MediaError
 from media_server.jobs.assembly import Assembly
 from media_server.jobs.child import Order
 from media_server.jobs.downloads import Downloads
-from media_server.jobs.events import LadderMade
+from media_server.jobs.events import Event, LadderMade, LadderMissed, SegmentMade
+from media_server.jobs.growth import Growth
 from media_server.jobs.job import JobRequest, Stage
 from media_server.jobs.lease import LeaseLost
 from media_server.jobs.publish import drop, list_downloads, point_to, store_event
@@ -54,6 +55,7 @@ class Production:
     """One attempt; `published` is told the track's id when a version of it has gone live.
 
     Args:
+        growth: when what there is of the version is shown; None where it is to go live only whole.
         replacing: the version that the new one takes the place of; see `publish.point_to`.
     """
 
@@ -68,6 +70,7 @@ class Production:
         state: State,
         metrics: Metrics,
         published: Callable[[str], None],
+        growth: Growth | None = None,
         replacing: str | None = None,
     ) -> None:
         self._assembly = assembly
@@ -78,8 +81,10 @@ class Production:
         self._state = state
         self._metrics = metrics
         self._published = published
+        self._growth = growth
         self._replacing = replacing
         self._live: Asset | None = None
+        self._shown: set[str] = set()
 
     async def make(self, order: Order) -> Asset:
         """Run the child; the version as it is live.
@@ -106,8 +111,7 @@ class Production:
         async with run(order) as events:
             async for event, payload in events:
                 await store_event(self._storage, self._assembly, self._downloads, event, payload)
-                if isinstance(event, LadderMade):
-                    self._live = await self._publish()
+                await self._show(event)
                 now_in, fraction = place_of(event, stage)
                 if now_in is not stage:
                     self._metrics.stage_ended(stage.value, time.monotonic() - began)
@@ -116,12 +120,34 @@ class Production:
                 await self._watched.reach(stage, fraction)
         self._metrics.stage_ended(stage.value, time.monotonic() - began)
 
+    async def _show(self, event: Event) -> None:
+        """Listeners hear what there is because of the event."""
+        growth = self._growth
+        match event:
+            case SegmentMade() if growth is not None and growth.is_timely:
+                began_s, growing = time.monotonic(), self._assembly.growing
+                if growing is not None and growth.shows(growing):
+                    growth.has_shown(await self._point_to(growing), began_s)
+            case LadderMissed() if growth is not None and growth.has_begun:
+                # who listens hears this one to its end
+                await self._point_to(self._assembly.missed)
+                growth.end()
+            case LadderMade():
+                self._live = await self._publish()
+
     async def _publish(self) -> Asset:
+        asset = await self._point_to(self._assembly.asset)
+        if self._growth is not None:
+            self._growth.end()
+        await drop(self._storage, self._assembly, self._shown)
+        return asset
+
+    async def _point_to(self, version: Asset) -> Asset:
         if not await self._delivery.extend():
             raise LeaseLost
-        asset = await point_to(self._storage, self._state, self._assembly.asset, replacing=self._replacing)
+        asset = await point_to(self._storage, self._state, version, replacing=self._replacing)
+        self._shown.add(asset.version)
         self._published(asset.track_id)
-        await drop(self._storage, self._assembly)
         return asset
 
     async def _list(self, *warnings: str) -> Asset:

@@ -6,6 +6,7 @@ Nothing that a listener can see ever names an object that is not stored (reliabi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,11 +71,15 @@ def _cached(*, public: bool) -> str:
     return f"{'public' if public else 'private'}, {NEVER_CHANGES}"
 
 
-async def drop(storage: Storage, assembly: Assembly) -> None:
-    """Remove what was stored of plans that were taken back; never what is live."""
+async def drop(storage: Storage, assembly: Assembly, shown: Collection[str] = ()) -> None:
+    """Remove what was stored of plans that were taken back; never what is live, nor what somebody may hear.
+
+    Args:
+        shown: versions that were live for a while.
+    """
     live = await live_asset(storage, assembly.track_id) if assembly.dropped else None
     for version in assembly.dropped:
-        if live is None or live.version != version:
+        if version not in shown and (live is None or live.version != version):
             await storage.delete(version_prefix(assembly.track_id, version))
 
 
@@ -135,6 +140,22 @@ async def point_to(storage: Storage, state: State, asset: Asset, *, replacing: s
     return asset
 
 
+async def withdraw(storage: Storage, state: State, track_id: str, job_id: str) -> bool:
+    """Take back what a job has shown of a version that it cannot finish; False if it has shown nothing.
+
+    Raises:
+        Unavailable: `pointer_busy`.
+    """
+    async with pointer_held(state, track_id):
+        live = await live_asset(storage, track_id)
+        if live is None or live.state == "complete" or live.job_id != job_id:
+            return False
+        await state.forget_track(track_id)
+        await storage.delete(asset_key(track_id))
+    await storage.delete(version_prefix(track_id, live.version))
+    return True
+
+
 async def list_downloads(storage: Storage, state: State, made: Asset, *warnings: str) -> Asset:
     """List the files of `made` as well, which went live without them; the version as it is now.
 
@@ -192,7 +213,8 @@ def check_playlists(asset: Asset) -> None:
         for rendition in asset.carried(segment_format):
             playlist = asset.media_playlist(rendition.name, segment_format=segment_format)
             media = m3u8.loads(playlist.render())
-            if not media.is_endlist or len(media.segments) != len(rendition.segments):
+            is_whole = media.is_endlist == (asset.state == "complete")
+            if not is_whole or len(media.segments) != len(rendition.segments):
                 raise Unavailable(
                     "bad_playlist", f"the playlist of {rendition.name} does not list its segments"
                 )

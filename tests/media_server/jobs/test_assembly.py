@@ -38,6 +38,8 @@ def plan(gain_db: float = -3.0) -> Planned:
         true_peak_dbtp=-0.5,
         gain_db=gain_db,
         reason="target",
+        warnings=("silent",),
+        begins=("128k",),
     )
 
 
@@ -279,3 +281,46 @@ def test_the_asset_says_what_is_to_be_offered_first(segment_format: str) -> None
     assert finished(parts) == finished(assembly())
     assert parts.asset.segment_format == segment_format
     assert parts.asset.master == {"fmp4": "master.m3u8", "ts": "master-ts.m3u8"}[segment_format]
+
+
+def test_what_there_is_of_a_version_is_an_asset_that_grows() -> None:
+    """contract, storage: it lists only objects that are stored; the same version as the whole."""
+    parts = assembly()
+    parts.take(Probed(container="wav", codec="pcm_s16le", rate_hz=48_000, channels=2), b"")
+    assert parts.growing is None
+    parts.take(plan(), b"")
+    parts.take(INIT, b"init")
+    assert parts.growing is None, "players give up on an empty playlist"
+    parts.take(SegmentMade(rendition="128k", number=0, pts=0, duration=3_000), b"seg0")
+    growing = parts.growing
+    assert growing is not None
+    assert (growing.state, growing.warnings, len(growing.renditions[0].segments)) == (
+        "growing",
+        ("silent",),
+        1,
+    )
+    parts.take(SegmentMade(rendition="128k", number=1, pts=3_000, duration=3_024), b"seg1")
+    parts.take(LadderMade(), b"")
+    assert (parts.asset.version, parts.asset.state) == (growing.version, "complete")
+    assert parts.asset.renditions[0].segments[:1] == growing.renditions[0].segments
+
+
+def test_of_renditions_that_begin_together_none_is_shown_alone() -> None:
+    """A multivariant playlist does not change once it was read."""
+    parts = assembly()
+    parts.take(Probed(container="wav", codec="pcm_s16le", rate_hz=48_000, channels=2), b"")
+    parts.take(plan().model_copy(update={"begins": ("128k", "320k")}), b"")
+    for name in ("128k", "320k"):
+        assert parts.growing is None
+        parts.take(INIT.model_copy(update={"rendition": name}), b"init")
+        parts.take(SegmentMade(rendition=name, number=0, pts=0, duration=3_000), b"seg0")
+    assert parts.growing is not None
+
+
+def test_what_misses_its_plan_is_whole_and_says_so() -> None:
+    parts = assembly()
+    finished(parts)
+    assert (parts.missed.state, parts.missed.warnings) == ("complete", ("silent", "loudness_missed"))
+    parts.take(INIT, b"init")
+    with pytest.raises(Unavailable, match="samples"):
+        parts.missed  # noqa: B018

@@ -49,11 +49,12 @@ def quiet_song(folder: Path) -> bytes:
 
 
 async def test_the_ladder_is_heard_before_its_files_are_made(embedded: Any, tmp_path: Path) -> None:
-    """contract, outputs: made after the ladder is playable."""
+    """contract, outputs: made after the ladder is playable; of that, listeners hear what there is."""
     seen = Seen(embedded.folders.storage)
     delivery = await embedded.deliver(embedded.upload(quiet_song(tmp_path), options=OPTIONS))
     await handler(embedded, seen, embedded.settings).handle(delivery)
-    assert [[one.name for one in asset.downloads] for asset in seen.assets] == [[], ["mp3-320"]]
+    assert [asset.state for asset in seen.assets] == ["growing", "complete", "complete"]
+    assert [[one.name for one in asset.downloads] for asset in seen.assets] == [[], [], ["mp3-320"]]
     assert len({asset.version for asset in seen.assets}) == 1
     callback = await embedded.outbox.claim()
     assert [one["format"] for one in callback.body["downloads"]] == ["mp3"]

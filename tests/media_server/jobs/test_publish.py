@@ -19,6 +19,7 @@ from media_server.jobs.publish import (
     must_be_newer,
     order_of,
     point_to,
+    withdraw,
 )
 from media_server.jobs.submission import Submission
 from media_server.jobs.tombstone import bury_track
@@ -88,9 +89,7 @@ async def test_a_playlist_that_another_parser_reads_otherwise_is_not_published(
     """The playlists are read again by m3u8 before anything points to them."""
     check_playlists(asset)
     check_playlists(replace(asset, renditions=asset.renditions[3:]))
-    with pytest.raises(Unavailable) as caught:
-        check_playlists(replace(asset, state="growing"))  # it would never end
-    assert caught.value.code == "bad_playlist"
+    check_playlists(replace(asset, state="growing"))
     stranger = replace(asset.renditions[3], codec="alac")  # of no family: nobody could ever find it
     with pytest.raises(Unavailable) as caught:
         check_playlists(replace(asset, renditions=(*asset.renditions[:3], stranger)))
@@ -165,3 +164,18 @@ async def test_the_list_shows_what_is_live(embedded, asset: Asset) -> None:
     (track,) = (await embedded.state.tracks(limit=5)).items
     assert (track.track_id, track.renditions) == (TRACK, ("128k", "192k", "320k", "opus-128"))
     assert track.duration_s == pytest.approx(9.0)
+
+
+async def test_what_a_job_has_shown_and_cannot_finish_is_withdrawn(embedded, asset: Asset) -> None:
+    """contract, storage: if its job fails it is withdrawn; only its own, and nothing complete."""
+    growing = replace(asset, state="growing")
+    await point_to(embedded.storage, embedded.state, growing)
+    assert not await withdraw(embedded.storage, embedded.state, TRACK, "another job")
+    assert await live_asset(embedded.storage, TRACK) is not None
+    assert await withdraw(embedded.storage, embedded.state, TRACK, asset.job_id)
+    assert await embedded.storage.list(f"tracks/{TRACK}/") == []
+    assert (await embedded.state.tracks()).items == ()
+    assert not await withdraw(embedded.storage, embedded.state, TRACK, asset.job_id)
+    await point_to(embedded.storage, embedded.state, asset)
+    assert not await withdraw(embedded.storage, embedded.state, TRACK, asset.job_id)
+    assert await live_asset(embedded.storage, TRACK) is not None
