@@ -17,11 +17,13 @@ import av
 import numpy as np
 
 from pipeline.encode import Encoder
+from pipeline.fidelity import largest_loss_lu
 from pipeline.grid import RATE_HZ
 from pipeline.ladder import Codec, Rendition
 from pipeline.media import Block, Packet, Pcm
 from pipeline.normalize import CodedLoudness
 from pipeline.power import PowerMeter
+from pipeline.programme import Powers
 from pipeline.truepeak import TruePeakMeter, dbtp
 
 DECODERS: Mapping[Codec, str] = {Codec.AAC: "aac", Codec.OPUS: "opus"}
@@ -68,10 +70,16 @@ class Audit:
         self._power.push(block)
         self._true_peak.push(block)
 
-    def result(self) -> CodedLoudness:
+    def result(self, given: Powers | None = None) -> CodedLoudness:
+        """What was measured.
+
+        Args:
+            given: the gating blocks of what was encoded; without them no loss is known.
+        """
         return CodedLoudness(
             integrated_lufs=self._power.result().integrated_lufs,
             true_peak_dbtp=dbtp(self._true_peak.result()),
+            loss_lu=0.0 if given is None else largest_loss_lu(given, self._power.blocks),
         )
 
     def _decoded(self, packets: list[Packet]) -> Pcm:
@@ -85,6 +93,25 @@ class Audit:
                 channel[at : at + packet.duration] = np.frombuffer(memoryview(plane), np.float32)[presented]
             at += packet.duration
         return pcm
+
+
+class Given:
+    """A stage that passes Blocks on as they are, and knows their loudness."""
+
+    def __init__(self, channels: int) -> None:
+        self._power = PowerMeter(channels)
+
+    def push(self, block: Block) -> list[Block]:
+        self._power.push(block)
+        return [block]
+
+    def flush(self) -> list[Block]:
+        return []
+
+    @property
+    def blocks(self) -> Powers:
+        """As `PowerMeter.blocks`."""
+        return self._power.blocks
 
 
 class Audits:
@@ -112,9 +139,9 @@ class Audits:
             self._audits[rendition.name] = _Lane(Audit(rendition, encoder.codec_config), pool)
         self._audits[rendition.name].push(packets)
 
-    def results(self) -> dict[str, CodedLoudness]:
+    def results(self, given: Powers | None = None) -> dict[str, CodedLoudness]:
         """By rendition, in the order their first Packets came; waits for the lanes."""
-        return {name: lane.result() for name, lane in self._audits.items()}
+        return {name: lane.result(given) for name, lane in self._audits.items()}
 
 
 class _Lane:
@@ -133,11 +160,11 @@ class _Lane:
         while len(self._pending) > PUSHES_IN_FLIGHT:
             self._pending.popleft().result()
 
-    def result(self) -> CodedLoudness:
+    def result(self, given: Powers | None) -> CodedLoudness:
         self._submit()
         while self._pending:
             self._pending.popleft().result()
-        return self._audit.result()
+        return self._audit.result(given)
 
     def _submit(self) -> None:
         packets, self._gathered = self._gathered, []

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.about import About, edges_of, picture_comment, spelled
-from pipeline.encode import CODER_OPTIONS
+from pipeline.encode import CODER_OPTIONS, THOROUGH_OPTIONS
 from pipeline.id3 import HEADER_BYTES, language_frames, tag_end
 from pipeline.ladder import Codec
 from pipeline.m4a import reserved_bytes, with_freeform
@@ -67,7 +67,7 @@ MUXINGS = {
         coder="aac",
         muxer="mp4",
         sample_format="fltp",
-        coder_options=CODER_OPTIONS[Codec.AAC],
+        coder_options=THOROUGH_OPTIONS,  # nobody listens to it while it is made, or measures it afterwards
         muxer_options={"brand": "M4A "},
     ),
     Format.OPUS: Muxing(

@@ -40,6 +40,9 @@ CODER_OPTIONS = {
 }
 """Measured on music (benchmarks/README.md)."""
 
+THOROUGH_OPTIONS = {**CODER_OPTIONS[Codec.AAC], "aac_coder": "twoloop"}
+"""Of AAC, for what the fast coder cuts: a loud tone with nothing beside it (`pipeline.fidelity`)."""
+
 SAMPLE_FORMATS = {Codec.AAC: "fltp", Codec.OPUS: "flt"}
 """What FFmpeg's wrapper of the coder takes; PyAV interleaves where it must."""
 
@@ -72,7 +75,8 @@ class Encoder:
         context.layout = self._layout
         context.format = self._format
         context.time_base = self._time_base
-        context.options = dict(CODER_OPTIONS[self.rendition.codec])
+        is_searched = self.rendition.is_thorough and self.rendition.codec is Codec.AAC
+        context.options = dict(THOROUGH_OPTIONS if is_searched else CODER_OPTIONS[self.rendition.codec])
         if self.rendition.codec.is_lossless:  # the others have a frame of their own
             context.options["frame_size"] = str(self.rendition.frame_samples)
         context.flags |= av.codec.context.Flags.global_header | av.codec.context.Flags.bitexact

@@ -76,7 +76,8 @@ class Rendition:
     """One rung: `bitrate_bps` is what its encoder is asked for, all channels together.
 
     A lossless one is asked for no bit rate (0): it takes what it needs. `bit_depth` is what its samples have,
-    16 or 24; None of a lossy one, whose coder takes float.
+    16 or 24; None of a lossy one, whose coder takes float. `is_thorough` asks AAC's coder to search, for two
+    to six times the time.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Rendition:
     channels: int = 2
     rate_hz: int = RATE_HZ
     bit_depth: int | None = None
+    is_thorough: bool = False
 
     @property
     def frame_samples(self) -> int:

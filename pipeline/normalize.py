@@ -56,10 +56,14 @@ class GainPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedLoudness:
-    """What a rendition measures once it is decoded again; None as of a source."""
+    """What a rendition measures once it is decoded again; None as of a source.
+
+    `loss_lu` is the most that a loud block of 400 ms has lost (`pipeline.fidelity`).
+    """
 
     integrated_lufs: float | None
     true_peak_dbtp: float | None
+    loss_lu: float = 0.0
 
 
 def plan_gain(

@@ -1,7 +1,7 @@
 """K-weighted power meter: the second meter beside `loudness`, made another way.
 
 Owns: gated integrated loudness and the highest momentary and short-term loudness of a 48 kHz stream, in
-constant memory. libavfilter's `biquad` weights, everything after it is arithmetic here and in `programme`:
+80 bytes a second. libavfilter's `biquad` weights, everything after it is arithmetic here and in `programme`:
 power in steps of 10 ms, windows of 400 ms and 3 s that slide by a step, the two gates over a histogram.
 Source: ITU-R BS.1770-5 Annex 1; EBU Tech 3341 (momentary, short-term). Steps of 100 ms, as `ebur128` has
 them, would miss up to 0.6 LU of a tone as short as the window (Tech 3341 case 13).
@@ -65,6 +65,7 @@ class PowerMeter:
         self._momentary = self._short_term = 0.0
         self._count = np.zeros(BINS, np.int64)
         self._power = np.zeros(BINS)
+        self._blocks: list[Powers] = []
 
     def push(self, block: Block) -> None:
         if not block.samples:
@@ -80,6 +81,11 @@ class PowerMeter:
     def programme(self) -> Programme:
         """The gating blocks so far."""
         return programme_of(self._count)
+
+    @property
+    def blocks(self) -> Powers:
+        """The power of each gating block so far, heard or not; ten a second."""
+        return np.concatenate([np.zeros(0), *self._blocks])
 
     def result(self) -> Levels:
         return Levels(
@@ -103,6 +109,7 @@ class PowerMeter:
 
     def _gate(self, blocks: Powers) -> None:
         """Absolute gate: only what is above it gets into the histogram."""
+        self._blocks.append(blocks)
         lufs = OFFSET_LU + 10 * np.log10(np.maximum(blocks, 1e-30))
         above = lufs > ABSOLUTE_GATE_LUFS
         at = bins_of(lufs[above])

@@ -37,7 +37,7 @@ from media_server.jobs.job import JobRequest
 from media_server.jobs.loudness import told_loudness
 from media_server.jobs.rungs import MEDIA_TYPE, Rungs
 
-PIPELINE_VERSION = "6"
+PIPELINE_VERSION = "7"
 """Raised whenever the same source and options would give other bytes."""
 
 
@@ -105,6 +105,7 @@ class Assembly:
             "options": self._request.options.model_dump(mode="json"),
             "gain_db": round(self._plan.gain_db, 6),
             "limit_dbtp": None if self._plan.limit_dbtp is None else round(self._plan.limit_dbtp, 6),
+            "is_thorough": self._plan.is_thorough,
             "pipeline": PIPELINE_VERSION,
         }
         return hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

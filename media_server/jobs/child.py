@@ -6,7 +6,7 @@ cage and onto the pipe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,43 +16,35 @@ from media_server.jobs.events import (
     Drawn,
     Finished,
     LadderMade,
-    LadderMissed,
     Message,
     Probed,
     Progress,
-    Remeasured,
     failed,
     pack,
 )
 from media_server.jobs.filing import FileOrder, Source, make_file, shaped_blocks, shaper_of
-from media_server.jobs.intent import Intent, WantedMode, intent_of
-from media_server.jobs.renditions import PROGRESS_STEP, make_renditions
+from media_server.jobs.intent import WantedMode, intent_of
+from media_server.jobs.renditions import PROGRESS_STEP
+from media_server.jobs.rounds import make_ladder
 from pipeline.album import Share
 from pipeline.analyze import Analysis, Analyzer
-from pipeline.audit import is_faithful
 from pipeline.carried import fill
 from pipeline.chain import Chain
 from pipeline.decode import Reader
 from pipeline.equalizer import Band
 from pipeline.errors import LimitExceeded, Malformed, MediaError, Unsupported
 from pipeline.ladder import Ladder, ladder_for
-from pipeline.level import Level
-from pipeline.media import Block, Cover, MediaInfo
-from pipeline.normalize import CodedLoudness, Gain, GainPlan, corrected, misses
+from pipeline.media import Cover, MediaInfo
+from pipeline.normalize import GainPlan
 from pipeline.outputs import Output, has_left_out, outputs_for
-from pipeline.plan import final
 from pipeline.probe import open_source, probe
 from pipeline.replaygain import FileLoudness
 from pipeline.tags import clean_tags, read_cover
 
-CORRECTIONS = 2
 """At most so many rounds beyond the first, each only where a rendition misses the plan.
 
 Two: at the corrected level a coder decides otherwise, and a peak may pass the ceiling once more.
 """
-
-LOSSY_SHARE = 0.9
-"""Of the time that the default ladder and a lossless rendition take together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +123,20 @@ def produce(order: Order) -> Iterator[Message]:
         most_gain_db=order.most_gain_db,
     )
 
-    def opening(plan: GainPlan) -> Iterator[Message]:
+    def opening(plan: GainPlan, ladder: Ladder) -> Iterator[Message]:
         yield intent.told(plan, ladder, warnings), b""
         yield Drawn(what="waveform", media_type="application/octet-stream"), analysis.waveform.to_dat(16)
         if cover is not None:
             yield Drawn(what="cover", media_type=cover.media_type), cover.data
 
-    plan, missed = yield from _make_ladder(order, ladder, intent, opening)
+    plan, missed = yield from make_ladder(
+        ladder,
+        intent,
+        opening=opening,
+        track=lambda: shaped_blocks(Reader(order.source, order.max_duration_s), order.equalizer),
+        untouched=lambda: Reader(order.source, order.max_duration_s),
+        max_duration_s=order.max_duration_s,
+    )
     source = Source(
         path=order.source,
         max_duration_s=order.max_duration_s,
@@ -184,64 +183,12 @@ def produce_file(order: FileOrder) -> Iterator[Message]:
     yield Finished(), b""
 
 
-def _make_ladder(
-    order: Order,
-    ladder: Ladder,
-    intent: Intent,
-    opening: Callable[[GainPlan], Iterator[Message]],
-) -> Generator[Message, None, tuple[GainPlan, bool]]:
-    """Every rendition; returns the plan they were made by, and whether one misses it all the same.
-
-    Args:
-        opening: what is told of a plan before its segments.
-    """
-    analysis = intent.analysis
-    lossy = tuple(rendition for rendition in ladder if not rendition.codec.is_lossless)
-    lossless = tuple(rendition for rendition in ladder if rendition.codec.is_lossless)
-    until = LOSSY_SHARE if lossless else 1.0
-    plan = final(intent.plan, analysis, lossy, lambda: _track_of(order))
-
-    def round_of(plan: GainPlan) -> Generator[Message, None, dict[str, CodedLoudness]]:
-        yield from opening(plan)
-        level = Level(plan, analysis.channels)
-        span = (0.0, until)
-        coded = yield from make_renditions(_track_of(order), lossy, level, analysis.samples, span)
-        for name, measured in coded.items():
-            yield _remeasured(name, measured), b""
-        return coded
-
-    coded = yield from round_of(plan)
-    for _ in range(CORRECTIONS):  # what still misses after them is published with a warning
-        better = corrected(plan, _held_to_it(lossy, coded))
-        if better is None:
-            break
-        yield LadderMissed(), b""
-        cage.allow_cpu(order.max_duration_s)
-        plan = final(better, analysis, lossy, lambda: _track_of(order))
-        coded = yield from round_of(plan)
-    # listeners wait for the others; it has the samples of the source as they are, whatever the plan
-    source = iter(Reader(order.source, order.max_duration_s))
-    span = (until if lossy else 0.0, 1.0)
-    yield from make_renditions(source, lossless, Gain(0.0), analysis.samples, span)
-    return plan, any(misses(plan, each) for each in _held_to_it(lossy, coded))
-
-
-def _held_to_it(ladder: Ladder, coded: dict[str, CodedLoudness]) -> list[CodedLoudness]:
-    """What was measured of the renditions that the plan must hold for."""
-    return [coded[rung.name] for rung in ladder if rung.name in coded and is_faithful(rung)]
-
-
 def _make_files(source: Source, outputs: tuple[Output, ...]) -> Iterator[Message]:
     """Whole files, for which no listener waits: while they are made the track is live."""
     for number, output in enumerate(outputs, start=1):
         cage.allow_cpu(source.max_duration_s)
         yield from make_file(source, output)
         yield Progress(stage="publish", fraction=number / len(outputs)), b""
-
-
-def _track_of(order: Order) -> Iterator[Block]:
-    """A pass over the source, at 48 kHz and equalized."""
-    return shaped_blocks(Reader(order.source, order.max_duration_s), order.equalizer)
 
 
 def _cover(source: Path, info: MediaInfo) -> tuple[Cover | None, tuple[str, ...]]:
@@ -291,10 +238,4 @@ def _probed(info: MediaInfo) -> Probed:
         bit_rate_bps=info.bit_rate_bps,
         duration_s=info.duration_s,
         tags=dict(info.tags),
-    )
-
-
-def _remeasured(rendition: str, coded: CodedLoudness) -> Remeasured:
-    return Remeasured(
-        rendition=rendition, integrated_lufs=coded.integrated_lufs, true_peak_dbtp=coded.true_peak_dbtp
     )

@@ -73,8 +73,9 @@ class AlbumPlanned(_Event):
 class Planned(_Event):
     """Measured and decided. A second one takes the first back, and all that was made by it.
 
-    `begins` are the renditions that are made side by side, at the same time; others may follow.
-    `planned_lufs` is how loud the track comes out; `limit_dbtp` where a limiter holds its peaks, if one does.
+    `is_thorough` says that AAC's coder searches. `begins` are the renditions that are made side by side, at
+    the same time; others may follow. `planned_lufs` is how loud the track comes out; `limit_dbtp` where a
+    limiter holds its peaks, if one does.
     """
 
     event: Literal["planned"] = "planned"
@@ -91,6 +92,7 @@ class Planned(_Event):
     short_term_max_lufs: float | None = None
     warnings: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
+    is_thorough: bool = False
     album: AlbumPlanned | None = None
 
 

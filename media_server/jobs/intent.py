@@ -57,6 +57,7 @@ class Intent:
             momentary_max_lufs=analysis.levels.momentary_max_lufs,
             short_term_max_lufs=analysis.levels.short_term_max_lufs,
             warnings=warnings,
+            is_thorough=any(rendition.is_thorough for rendition in ladder),
             begins=lossy or tuple(rendition.name for rendition in ladder),
             album=self._album_told(plan),
         )

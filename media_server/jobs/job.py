@@ -113,13 +113,17 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One upload's way to a track. Times are RFC 3339 in UTC; `percent` is 0 to 100 over all stages."""
+    """One upload's way to a track. Times are RFC 3339 in UTC; `percent` is 0 to 100 over all stages.
+
+    `playable` once listeners hear what it has made, though perhaps not to the end yet.
+    """
 
     job_id: str
     track_id: str
     status: JobState = JobState.QUEUED
     stage: Stage | None = None
     percent: float = 0.0
+    playable: bool = False
     attempt: int = 0
     created_at: str = ""
     started_at: str | None = None

@@ -148,6 +148,7 @@ class Production:
         asset = await point_to(self._storage, self._state, version, replacing=self._replacing)
         self._shown.add(asset.version)
         self._published(asset.track_id)
+        await self._watched.is_heard()
         return asset
 
     async def _list(self, *warnings: str) -> Asset:

@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterator
 from hls.cmaf import Track, init_segment
 from hls.segmenter import Segment, Segmenter
 from media_server.jobs.events import Initialised, Message, Progress, SegmentMade
-from pipeline.audit import Audits
+from pipeline.audit import Audits, Given, is_audited
+from pipeline.chain import Chain
 from pipeline.encode import Encoder
 from pipeline.grid import RATE_HZ
 from pipeline.ladder import Ladder
@@ -36,8 +37,10 @@ def make_renditions(
         return {}
     segmenters: dict[str, Segmenter] = {}
     lowest, duration_s, (told, until) = ladder[0], samples / RATE_HZ, span
+    given = Given(lowest.channels) if any(map(is_audited, ladder)) else None
+    stages = Chain(level, given) if given else level
     with Audits() as audits:
-        for encoder, packets in encode_ladder(blocks, ladder, level, samples):
+        for encoder, packets in encode_ladder(blocks, ladder, stages, samples):
             audits.push(encoder, packets)
             name = encoder.rendition.name
             if name not in segmenters:
@@ -54,7 +57,7 @@ def make_renditions(
         for name, segmenter in segmenters.items():
             for segment in segmenter.flush():
                 yield _made(name, segment), segment.data
-        return audits.results()
+        return audits.results(given.blocks) if given else {}
 
 
 def _track(encoder: Encoder, packets: list[Packet]) -> Track:

@@ -53,6 +53,7 @@ class Watched:
             JobState.RUNNING,
             stage=Stage.FETCH,
             percent=0.0,
+            playable=False,
             attempt=self._delivery.attempt,
             started_at=now_rfc3339(),
             error=None,
@@ -74,6 +75,12 @@ class Watched:
         if now - self._announced_at >= ANNOUNCE_EVERY_S:
             self._announced_at = now
             await self._delivery.announce("transcoding.progress", self._news())
+
+    async def is_heard(self) -> None:
+        """Listeners hear what there is; said once."""
+        if not self.job.playable:
+            self.job = replace(self.job, playable=True)
+            await self._state.save(self.job)
 
     def _news(self) -> dict[str, Any]:
         job = self.job

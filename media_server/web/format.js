@@ -85,12 +85,13 @@ const STAGES = {
   probe: "Inspecting",
   analyze: "Measuring",
   encode: "Encoding",
-  publish: "Playable, finishing",
+  publish: "Finishing",
   done: "Finishing",
 };
 
-/** A job's state in a word or two: "Encoding 62 %". */
-export function jobState({ status, stage, percent }) {
+/** A job's state in a word or two: "Playable, encoding 62 %". */
+export function jobState({ status, stage, percent, playable }) {
   if (status !== "running") return { queued: "Waiting", completed: "Ready", failed: "Failed", cancelled: "Cancelled" }[status] ?? status;
-  return `${STAGES[stage] ?? "Working"} ${Math.round(percent ?? 0)} %`;
+  const doing = `${STAGES[stage] ?? "Working"} ${Math.round(percent ?? 0)} %`;
+  return playable ? `Playable, ${doing.toLowerCase()}` : doing;
 }

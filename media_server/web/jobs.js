@@ -5,8 +5,8 @@ import { jobState } from "./format.js";
 const SHOWN = 20;
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 
-/** While a job publishes, its track is live; what is still being made are files beside it. */
-const isPlayable = ({ status, stage }) => status === "completed" || (status === "running" && stage === "publish");
+/** A running job's track may be heard already: what is still being made is the rest of it, or files beside it. */
+const isPlayable = ({ status, playable }) => status === "completed" || (status === "running" && playable);
 
 export class Jobs {
   /**

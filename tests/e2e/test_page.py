@@ -112,7 +112,7 @@ def open_track(visit: Visit, server: Server, track_id: str) -> None:
 def test_an_uploaded_file_is_made_and_played(visit: Visit, server: Server, tmp_path: Path) -> None:
     """The first thing a developer does with the server; long enough for each stage to be seen.
 
-    The track is open while its MP3 is still being made.
+    The track is open while the rest of it is still being made.
     """
     song = write_song(tmp_path, 60.0)
     visit.page.goto(server.url)
@@ -127,7 +127,7 @@ def test_an_uploaded_file_is_made_and_played(visit: Visit, server: Server, tmp_p
     stages = [one.split(" ")[2] for one in seen if one.startswith(f"{job_id} running ")]
     assert {"analyze", "encode"} <= set(stages), seen
     assert stages == sorted(stages, key=STAGES.index), "a job goes forward only"
-    assert f"{job_id} running publish Evening" in seen
+    assert f"{job_id} running encode Evening" in seen
 
     track = visit.get("track-item").first
     expect(track).to_have_attribute("data-track-id", track_id)

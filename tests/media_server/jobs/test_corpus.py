@@ -65,9 +65,6 @@ ABOVE_THE_CODER = {
 """Test signals with as much power above 16 kHz as below. AAC at 128k and Opus leave it out, and a gain that
 made up for it would lift everything that is heard: what is below is as loud as planned in every rendition."""
 
-LONE_TONES = {"minimp3/l3-si.bit", "tinytag/flac453sStereo.flac"}
-"""A loud tone and nothing beside it: the `fast` coder of AAC cuts it at every bit rate, by 0.8 and 1.3 LU."""
-
 REFUSED = {"codec_not_allowed", "format_not_allowed", "bad_rate"}
 """A codec or a container that is not read here, and a rate under 8 kHz."""
 
@@ -239,10 +236,10 @@ def must_be_as_loud(job: Made, path: str) -> None:
     }
     heard = {name: pcm[:, : job.asset.duration_samples] for name, pcm in heard.items()}
     assert max(map(true_peak_dbtp, heard.values())) <= -1.0
-    assert ("loudness_missed" in job.asset.warnings) == (path in ABOVE_THE_CODER | LONE_TONES)
+    assert ("loudness_missed" in job.asset.warnings) == (path in ABOVE_THE_CODER)
     if told.planned_lufs is None:
         return
-    best = heard[list(heard)[-1] if path in LONE_TONES else [n for n in heard if n.endswith("k")][-1]]
+    best = heard[[n for n in heard if n.endswith("k")][-1]]
     for name, pcm in heard.items():
         measured = told.measured[name]
         assert measured.integrated_lufs is not None
@@ -251,9 +248,6 @@ def must_be_as_loud(job: Made, path: str) -> None:
             assert off_lu < TOLERANCE_LU, name
             below = loudness(below_the_cut(pcm)) - loudness(below_the_cut(best))
             assert abs(below) <= JUDGE_LU, name
-        elif path in LONE_TONES:
-            assert off_lu < TOLERANCE_LU, name
-            assert name.endswith("k") or abs(off_lu) <= TOLERANCE_LU, name
         else:
             assert abs(off_lu) <= TOLERANCE_LU, name
             assert abs(judged_lu) <= JUDGE_LU, name

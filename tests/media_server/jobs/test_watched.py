@@ -93,6 +93,20 @@ def test_the_stages_share_the_whole_without_a_gap() -> None:
     assert shares[-1][1] == 100
 
 
+async def test_that_it_is_heard_is_written_once_and_taken_back_by_another_attempt(
+    embedded, watched: Watched
+) -> None:
+    await watched.start()
+    assert not (await embedded.state.get(watched.job.job_id)).playable
+    await watched.is_heard()
+    assert (await embedded.state.get(watched.job.job_id)).playable
+    written = await embedded.state.revision()
+    await watched.is_heard()
+    assert await embedded.state.revision() == written
+    await watched.start()
+    assert not (await embedded.state.get(watched.job.job_id)).playable
+
+
 async def test_progress_is_written_now_and_then_and_a_stage_at_once(
     embedded, watched: Watched, clock: Clock
 ) -> None:
