@@ -25,7 +25,7 @@ MOST_LOSS_LU = 0.3
 MOST_LOSS_BELOW_LU = 1.0
 """The same where the highest rung has under AMPLE_BPS: there it leaves out the treble of drums, up to 0.8."""
 
-AMPLE_BPS = 80_000
+AMPLE_BPS = 120_000
 """A channel's."""
 
 

@@ -67,9 +67,9 @@ def test_the_highest_rung_of_the_fast_coder_decides() -> None:
     cut = MOST_LOSS_LU + 0.01
     assert is_cut(LADDER, coded(r128k=cut, r320k=cut, opus_128=0.0))
     assert not is_cut(LADDER, coded(r128k=cut, r320k=MOST_LOSS_LU, opus_128=cut))
-    low = ladder_for(2, ("64k", "128k"))
-    assert not is_cut(low, coded(r128k=MOST_LOSS_BELOW_LU))
-    assert is_cut(low, coded(r128k=MOST_LOSS_BELOW_LU + 0.01))
+    low = ladder_for(2, ("128k", "192k"))
+    assert not is_cut(low, coded(r192k=MOST_LOSS_BELOW_LU))
+    assert is_cut(low, coded(r192k=MOST_LOSS_BELOW_LU + 0.01))
     assert not is_cut(SEARCHED, coded(r128k=cut, r320k=cut))
     assert not is_cut(ladder_for(2, ("opus-128",)), coded(opus_128=cut))
     assert not is_cut((), {})

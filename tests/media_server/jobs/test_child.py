@@ -95,12 +95,12 @@ def test_the_waveform_of_a_16_bit_source_is_audiowaveforms_of_the_file_itself(tm
 @pytest.mark.parametrize(("mode", "reason"), [("track", "target"), ("off", "off")])
 def test_the_gain_is_planned_once_for_the_whole_ladder(tmp_path: Path, mode: str, reason: str) -> None:
     path = tmp_path / "a.wav"
-    signals.write(path, signals.sine(997, 5, amplitude=0.5), 48_000, "wav")
+    signals.write(path, signals.sine(997, 5, amplitude=0.25), 48_000, "wav")
     (plan,) = [event for event, _ in told(path, mode=mode) if isinstance(event, Planned)]
     assert plan.reason == reason
-    # a 997 Hz sine at -6 dBFS in both channels is -6.0 LUFS (BS.1770-5 Annex 1: 0 dBFS mono is -3.01)
+    # a 997 Hz sine at -12 dBFS in both channels is -12.0 LUFS (BS.1770-5 Annex 1: 0 dBFS mono is -3.01)
     assert plan.gain_db == pytest.approx(-14 - plan.integrated_lufs if mode == "track" else 0.0)
-    assert plan.integrated_lufs == pytest.approx(-6.0, abs=0.1)
+    assert plan.integrated_lufs == pytest.approx(-12.0, abs=0.1)
 
 
 def lossy(story: list[tuple[object, bytes]]) -> dict[str, Remeasured]:
