@@ -65,6 +65,9 @@ ABOVE_THE_CODER = {
 """Test signals with as much power above 16 kHz as below. AAC at 128k and Opus leave it out, and a gain that
 made up for it would lift everything that is heard: what is below is as loud as planned in every rendition."""
 
+CONSTANTS = {"tinytag/flac453sStereo.flac"}
+"""Every sample is -1.0: what a meter hears of it is its beginning and its end, as the coder has them."""
+
 REFUSED = {"codec_not_allowed", "format_not_allowed", "bad_rate"}
 """A codec or a container that is not read here, and a rate under 8 kHz."""
 
@@ -236,8 +239,8 @@ def must_be_as_loud(job: Made, path: str) -> None:
     }
     heard = {name: pcm[:, : job.asset.duration_samples] for name, pcm in heard.items()}
     assert max(map(true_peak_dbtp, heard.values())) <= -1.0
-    assert ("loudness_missed" in job.asset.warnings) == (path in ABOVE_THE_CODER)
-    if told.planned_lufs is None:
+    assert ("loudness_missed" in job.asset.warnings) == (path in ABOVE_THE_CODER | CONSTANTS)
+    if told.planned_lufs is None or path in CONSTANTS:
         return
     best = heard[[n for n in heard if n.endswith("k")][-1]]
     for name, pcm in heard.items():
