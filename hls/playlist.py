@@ -76,6 +76,10 @@ class MediaPlaylist:
             "#EXT-X-MEDIA-SEQUENCE:0",
             f"#EXT-X-PLAYLIST-TYPE:{self.kind}",
         ]
+        if self.kind is PlaylistType.EVENT:
+            # players begin a list that grows at its end, but a song at its beginning; 4.4.2.2 advises against
+            # an offset near the end, which here runs away faster than anybody listens
+            lines.append("#EXT-X-START:TIME-OFFSET=0,PRECISE=YES")
         if self.map_uri:
             lines.append(f"#EXT-X-MAP:{attribute_list({'URI': quoted_string(self.map_uri)})}")
         for segment in self.segments:
