@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Iterator
@@ -146,5 +147,6 @@ async def _received_by_any(workers: list[RabbitBroker]) -> RabbitDelivery:
     async with asyncio.timeout(BACK_WITHIN_S):
         while True:
             for worker in workers:
-                if (delivery := await worker.receive()) is not None:
-                    return delivery
+                with contextlib.suppress(Unavailable):  # it is not back yet
+                    if (delivery := await worker.receive()) is not None:
+                        return delivery
