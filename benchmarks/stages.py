@@ -18,13 +18,16 @@ import orjson
 
 from hls.cmaf import Track
 from hls.segmenter import Segmenter
+from pipeline.audit import Audit
 from pipeline.decode import Reader
 from pipeline.encode import Encoder
 from pipeline.ladder import ladder_for
 from pipeline.loudness import LoudnessMeter
 from pipeline.media import Block
 from pipeline.normalize import Gain, plan_gain
+from pipeline.power import PowerMeter
 from pipeline.resample import Resampler
+from pipeline.trial import LoudestExcerpt
 from pipeline.truepeak import TruePeakMeter, dbtp
 from pipeline.waveform import WaveformMeter
 
@@ -84,22 +87,27 @@ def _blocks(song: Path, prefix: str, watch: Stopwatch) -> Iterator[Block]:
 
 def _analyze(song: Path, watch: Stopwatch) -> float:
     loudness, peak, waveform = LoudnessMeter(CHANNELS), TruePeakMeter(CHANNELS), WaveformMeter(CHANNELS)
+    levels, excerpt = PowerMeter(CHANNELS), LoudestExcerpt(CHANNELS)
     for block in _blocks(song, "analyze", watch):
         watch.call("analyze: loudness", loudness.push, block)
+        watch.call("analyze: levels", levels.push, block)
         watch.call("analyze: true peak", peak.push, block)
         watch.call("analyze: waveform", waveform.push, block)
+        watch.call("analyze: loudest excerpt", excerpt.push, block)
     return plan_gain(loudness.result(), dbtp(peak.result())).gain_db
 
 
 def _encode(song: Path, gain_db: float, watch: Stopwatch) -> None:
     gain = Gain(gain_db)
     encoders = [Encoder(rendition) for rendition in ladder_for(CHANNELS)]
+    audits = {e.rendition.name: Audit(e.rendition, e.codec_config) for e in encoders}
     segmenters: dict[str, Segmenter] = {}
     for block in _blocks(song, "encode", watch):
         for amplified in watch.call("encode: gain", gain.push, block):
             for encoder in encoders:
                 name = encoder.rendition.name
                 packets = watch.call(f"encode: {encoder.rendition.codec} {name}", encoder.push, amplified)
+                watch.call("verify: decode and measure", audits[name].push, packets)
                 for packet in packets:
                     if name not in segmenters:
                         segmenters[name] = Segmenter(_track(encoder, packet.trim_start))
