@@ -94,6 +94,7 @@ class Asset:
 
     `order` says which upload is newer (RFC 3339, when it was accepted), unless `source_version` does.
     `duration_samples` counts presented samples at 48 kHz. Renditions stand in the order of the ladder.
+    `is_final` unless its job still makes another version, for this one misses its plan.
     `options` are the job's: what a further file of the track is made by.
     `segment_format` is what its job asked to be offered first; the other is there as well.
     `job_id` is the upload's. `remade_by` is the job that made it anew since, for another gain of its album.
@@ -125,6 +126,7 @@ class Asset:
     downloads: tuple[AssetDownload, ...] = ()
     source: AssetSource | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    is_final: bool = True
     album_id: str | None = None
     remade_by: str | None = None
     calls_back: bool = True

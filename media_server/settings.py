@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     max_duration_s: int = Field(14_400, ge=1)
     max_concurrent_uploads: int = Field(10, ge=1)
     jobs_concurrent: int = Field(1, ge=1, le=64)
-    job_memory_bytes: int = Field(2_147_483_648, ge=268_435_456)
+    job_memory_bytes: int = Field(2_147_483_648, ge=1_073_741_824)
     segment_cache_bytes: int = Field(268_435_456, ge=0)
     drain_delay_s: float = Field(5.0, ge=0, le=25)
     demo_track: bool = True

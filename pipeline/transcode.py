@@ -21,8 +21,14 @@ from pipeline.lanes import Lane, Lanes
 from pipeline.media import Block, Packet
 from pipeline.stage import Stage
 
+MOST_THREADS = 8
+"""Each takes memory and address space; a machine with more cores does more jobs at once."""
+
 SPARE_CHUNKS = 1
 """Decoded ahead of those at work, so that a core that has finished one finds the next."""
+
+MOST_CHUNKS = 4
+"""In memory at most: 94 MB."""
 
 Pushed = list[tuple[Encoder, Future[list[Packet]]]]
 
@@ -40,14 +46,15 @@ def encode_ladder(
         blocks: at the renditions' rate.
         level: what every Block passes first, one for all renditions.
         samples: of the whole track at 48 kHz, by which lossy renditions are divided.
-        threads: that encode; by default one for each core that this process may use.
+        threads: that encode; by default one for each core that this process may use, up to MOST_THREADS.
     Yields:
         an encoder (its `rendition`, its `codec_config`) and packets of its rendition, in pts order, with the
         same bytes in every run, whatever the threads.
     """
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or min(len(os.sched_getaffinity(0)), MOST_THREADS)
     rows = [_Row(place, rendition, samples) for place, rendition in enumerate(ladder)]
-    most_samples = (math.ceil(threads / len(ladder)) + SPARE_CHUNKS) * CHUNK_SAMPLES
+    at_work = math.ceil(threads / len(ladder)) if any(row.is_divided for row in rows) else 0
+    most_samples = min(at_work + SPARE_CHUNKS, MOST_CHUNKS) * CHUNK_SAMPLES
     waiting: deque[tuple[int, Pushed]] = deque()
     in_flight = 0
     with Lanes(threads) as lanes:
@@ -86,6 +93,11 @@ class _Row:
         self._rendition = rendition
         self._ahead = deque(enumerate(chunks_of(rendition, samples)))
         self._open: list[tuple[Lane, ChunkEncoder]] = []
+
+    @property
+    def is_divided(self) -> bool:
+        """Asked before its first Block."""
+        return len(self._ahead) > 1
 
     def push(self, lanes: Lanes, block: Block) -> Pushed:
         while self._ahead and self._ahead[0][1].fed_from < block.end:

@@ -22,6 +22,7 @@ from media_server.endpoints.conditional import Representation, respond, tag_of
 from media_server.endpoints.operation import Answer, Caller, Operation
 from media_server.endpoints.services import Services, services_of
 from media_server.errors import NotFound, Unavailable
+from pipeline.ladder import RUNGS
 
 PLAYLIST: Final = "application/vnd.apple.mpegurl"
 MEDIA: Final = "audio/mp4"
@@ -72,6 +73,8 @@ async def _master(
     def query_for(rendition: str) -> str:
         return admission.query_for(f"/hls/{track_id}/{segment_format.playlist(rendition)}")
 
+    if family not in asset.families and _is_to_come(asset, family):
+        raise _not_yet()
     if family not in asset.families:
         raise NotFound("rendition_not_found", f"the track has no {family} rendition")
     if not any(rendition.segments for rendition in asset.family(family)):
@@ -102,6 +105,12 @@ async def _media_playlist(request: Request, segment_format: SegmentFormat) -> Re
         raise _not_yet()
     query = admission.query_for(folder_scope(asset.track_id, asset.version, name))
     return _playlist(request, admission, asset.media_playlist(name, query, segment_format).render())
+
+
+def _is_to_come(asset: Asset, family: Family) -> bool:
+    """Whether a track that grows may get a rendition of the family yet, if its source fills it."""
+    asked = [RUNGS[name] for name in asset.options.get("ladder") or () if name in RUNGS]
+    return asset.state == "growing" and any(rung.codec is family.codec for rung in asked)
 
 
 def _not_yet() -> Unavailable:

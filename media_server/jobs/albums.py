@@ -24,9 +24,10 @@ log = structlog.get_logger()
 
 
 async def members(storage: Storage, album: str) -> tuple[Asset, ...]:
-    """What is live of the album's tracks, by id."""
+    """What is live of the album's tracks, by id; one that is still being made is none of them yet."""
     found = [await live_asset(storage, track_id) for track_id in await tracks_of(storage, album)]
-    return tuple(asset for asset in found if asset is not None and album_of(asset) == album)
+    whole = [asset for asset in found if asset is not None and asset.state == "complete"]
+    return tuple(asset for asset in whole if album_of(asset) == album)
 
 
 async def others_of(storage: Storage, request: JobRequest) -> Share:

@@ -7,7 +7,7 @@ Pure: events in, files to store out, and at the end the Asset that names them al
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import orjson
@@ -192,7 +192,7 @@ class Assembly:
         Raises:
             Unavailable: `child_protocol`, a rendition is not as long as planned.
         """
-        return self._as_whole((*self._plan.warnings, "loudness_missed"))
+        return replace(self._as_whole((*self._plan.warnings, "loudness_missed")), is_final=False)
 
     @property
     def growing(self) -> Asset | None:

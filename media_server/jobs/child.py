@@ -41,10 +41,8 @@ from pipeline.probe import open_source, probe
 from pipeline.replaygain import FileLoudness
 from pipeline.tags import clean_tags, read_cover
 
-"""At most so many rounds beyond the first, each only where a rendition misses the plan.
-
-Two: at the corrected level a coder decides otherwise, and a peak may pass the ceiling once more.
-"""
+NO_THREAD = "can't start new thread"
+"""What Python says where there is no memory for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +78,10 @@ def main(order: Order | FileOrder, connection: Connection) -> None:
     except MediaError as error:
         connection.send_bytes(pack(failed(error if cage.has_room() else _too_much(order))))
     except MemoryError:
+        connection.send_bytes(pack(failed(_too_much(order))))
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
         connection.send_bytes(pack(failed(_too_much(order))))
     finally:
         connection.close()

@@ -39,12 +39,16 @@ class Growth:
         return self._is_wanted and self._clock() >= self._next_s
 
     def shows(self, growing: Asset) -> bool:
-        """Whether this says more than what is shown, and takes nothing back."""
-        if self._shown is None or self._shown.version != growing.version:
+        """Whether this says more than what is shown, and takes nothing back.
+
+        An attempt with another plan makes another version; its segments begin and end at the same samples.
+        """
+        if self._shown is None:
             return True
         before = {one.name: len(one.segments) for one in self._shown.renditions}
         now = {one.name: len(one.segments) for one in growing.renditions}
-        return now != before and all(now.get(name, 0) >= count for name, count in before.items())
+        is_new = now != before or self._shown.version != growing.version
+        return is_new and all(now.get(name, 0) >= count for name, count in before.items())
 
     def has_shown(self, growing: Asset, since_s: float) -> None:
         """It is live; `since_s` is when that was begun, by the clock."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from hls.asset import Asset
 from media_server.broker.base import Broker, Callback, Delivery
 from media_server.broker.envelope import COMPLETED, FAILED
-from media_server.errors import Conflict
+from media_server.errors import Conflict, Unavailable
 from media_server.jobs import report
 from media_server.jobs.addition import Additions
 from media_server.jobs.albums import others_of, settle
@@ -35,7 +35,7 @@ from media_server.jobs.job import Job, JobError, JobState, Stage, now_rfc3339
 from media_server.jobs.lease import LEASE_LOST, LeaseLost, while_leased
 from media_server.jobs.making import lacking
 from media_server.jobs.production import Production, order_of
-from media_server.jobs.publish import drop_unlisted, live_asset, must_be_newer, summary_of, withdraw
+from media_server.jobs.publish import drop_unlisted, is_done, live_asset, must_be_newer, summary_of, withdraw
 from media_server.jobs.submission import Submission
 from media_server.jobs.takedown import remove_leftovers
 from media_server.jobs.tombstone import DELETED, must_not_be_deleted
@@ -133,9 +133,10 @@ class Handler:
         await watched.start()
         log.info("job.started", attempt=delivery.attempt)
         try:
-            if delivery.attempt > MAX_ATTEMPTS and not await self._is_live(delivery, submission):
+            live = await live_asset(self._storage, submission.request.track_id)
+            if delivery.attempt > MAX_ATTEMPTS and not await self._has_done(live, watched):
                 return await self._fail(delivery, submission, watched.job, given_up(delivery.attempt))
-            asset = await while_leased(delivery, self._make(delivery, submission, folder, watched))
+            asset = await while_leased(delivery, self._make(delivery, submission, folder, watched, live))
         except LeaseLost:
             raise
         except Exception as error:
@@ -151,18 +152,19 @@ class Handler:
         )
         return None
 
-    async def _is_live(self, delivery: Delivery, submission: Submission) -> bool:
-        """Whether the last attempt published the track, and only its acknowledgement was lost."""
-        live = await live_asset(self._storage, submission.request.track_id)
-        return live is not None and live.job_id == delivery.job_id and live.state == "complete"
+    async def _has_done(self, live: Asset | None, watched: Watched) -> bool:
+        """Whether an earlier attempt published the track, and only its acknowledgement was lost."""
+        if live is None or live.job_id != watched.job.job_id:
+            return False
+        await watched.is_heard()
+        return is_done(live)
 
     async def _make(
-        self, delivery: Delivery, submission: Submission, folder: Path, watched: Watched
+        self, delivery: Delivery, submission: Submission, folder: Path, watched: Watched, live: Asset | None
     ) -> Asset:
         request = submission.request
         options = request.options.spelt_out(self._settings.profiles)
-        live = await live_asset(self._storage, request.track_id)
-        if live is not None and live.job_id == delivery.job_id and live.state == "complete":
+        if live is not None and await self._has_done(live, watched):
             # an earlier attempt got this far, though perhaps not into the list of tracks, or to its files
             await drop_unlisted(self._storage, live)
             await self._state.save_track(summary_of(live))
@@ -237,19 +239,32 @@ class Handler:
 
     async def _fail(self, delivery: Delivery, submission: Submission, job: Job, verdict: Fail) -> None:
         error: JobError = verdict.error
-        await self._state.save(job.to(JobState.FAILED, finished_at=now_rfc3339(), error=error))
+        try:
+            if job.playable or error.code == DELETED:
+                if not await delivery.extend():
+                    raise LeaseLost
+                await while_leased(delivery, self._take_back(job, error))
+        except Unavailable as unavailable:  # nothing was said yet: the same once more, later
+            again = decide(unavailable, 1)
+            assert isinstance(again, Retry)
+            return await self._retry(delivery, job, again, unavailable)
+        failed = job.to(JobState.FAILED, finished_at=now_rfc3339(), error=error, playable=False)
+        await self._state.save(failed)
         self._metrics.job_ended("failed", error.code)
         log.warning("job.failed", code=error.code, reason=error.message, attempt=delivery.attempt)
-        if await withdraw(self._storage, self._state, job.track_id, job.job_id):
-            self._published(job.track_id)
-        if error.code == DELETED:  # nobody else is at work on the track: what was made of it goes
-            await remove_leftovers(self._storage, job.track_id)
         callback = _callback(submission, job, report.failed(job.job_id, job.track_id, error))
         told = (FAILED, report.failure(job.job_id, job.track_id, error)) if callback else None
         await (delivery.park(error.code, callback, told) if verdict.park else delivery.ack(callback, told))
         # not before: a run after a crash in between must find the file, to fail for the same reason
         if submission.upload and not error.retryable:
             await self._storage.delete(upload_key(submission.upload.name))
+        return None
+
+    async def _take_back(self, job: Job, error: JobError) -> None:
+        if job.playable and await withdraw(self._storage, self._state, job.track_id, job.job_id):
+            self._published(job.track_id)
+        if error.code == DELETED:  # nobody else is at work on the track: what was made of it goes
+            await remove_leftovers(self._storage, job.track_id)
 
     async def _retry(self, delivery: Delivery, job: Job, verdict: Retry, error: Exception) -> None:
         log.warning(

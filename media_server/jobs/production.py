@@ -6,15 +6,17 @@ it and listed when they are there.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from hls.asset import Asset
 from media_server.broker.base import Delivery
-from media_server.errors import MediaError
+from media_server.errors import MediaError, Unavailable
 from media_server.jobs.assembly import Assembly
 from media_server.jobs.child import Order
 from media_server.jobs.downloads import Downloads
@@ -84,6 +86,7 @@ class Production:
         self._growth = growth
         self._replacing = replacing
         self._live: Asset | None = None
+        self._missed: Asset | None = None
         self._shown: set[str] = set()
 
     async def make(self, order: Order) -> Asset:
@@ -99,10 +102,13 @@ class Production:
         try:
             await self._follow(order)
         except MediaError as error:
-            if self._live is None:
+            if self._live is not None:
+                log.warning("job.outputs_failed", code=error.code, reason=error.message)
+                return await self._list("output_left_out")
+            if self._missed is None:
                 raise
-            log.warning("job.outputs_failed", code=error.code, reason=error.message)
-            return await self._list("output_left_out")
+            log.warning("job.round_failed", code=error.code, reason=error.message)
+            return await self._point_to(replace(self._missed, is_final=True))
         return await self._list()
 
     async def _follow(self, order: Order) -> None:
@@ -127,10 +133,11 @@ class Production:
             case SegmentMade() if growth is not None and growth.is_timely:
                 began_s, growing = time.monotonic(), self._assembly.growing
                 if growing is not None and growth.shows(growing):
-                    growth.has_shown(await self._point_to(growing), began_s)
+                    with contextlib.suppress(Unavailable):  # the next segment brings another chance
+                        growth.has_shown(await self._point_to(growing), began_s)
             case LadderMissed() if growth is not None and growth.has_begun:
                 # who listens hears this one to its end
-                await self._point_to(self._assembly.missed)
+                self._missed = await self._point_to(self._assembly.missed)
                 growth.end()
             case LadderMade():
                 self._live = await self._publish()

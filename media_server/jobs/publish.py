@@ -91,6 +91,11 @@ async def live_asset(storage: Storage, track_id: str) -> Asset | None:
         return None
 
 
+def is_done(asset: Asset) -> bool:
+    """Whether the job that made it makes nothing more of it but whole files."""
+    return asset.state == "complete" and asset.is_final
+
+
 def must_be_newer(order: tuple[int, str, str], live: Asset | None) -> None:
     """Of two uploads of a track the newer wins.
 
@@ -143,12 +148,14 @@ async def point_to(storage: Storage, state: State, asset: Asset, *, replacing: s
 async def withdraw(storage: Storage, state: State, track_id: str, job_id: str) -> bool:
     """Take back what a job has shown of a version that it cannot finish; False if it has shown nothing.
 
+    For whoever holds the job: another attempt may be showing the same.
+
     Raises:
         Unavailable: `pointer_busy`.
     """
     async with pointer_held(state, track_id):
         live = await live_asset(storage, track_id)
-        if live is None or live.state == "complete" or live.job_id != job_id:
+        if live is None or live.job_id != job_id or is_done(live):
             return False
         await state.forget_track(track_id)
         await storage.delete(asset_key(track_id))

@@ -144,7 +144,9 @@ class Regainer:
         else:
             album = album_of(live) if live is not None and live.version == regain.version else None
             # a version that was replaced since got the gain of its time: it was settled by whoever made it
-            if live is None or album is None or await gain_of(self._storage, album) == live.loudness.gain_db:
+            if live is None or live.state == "growing" or album is None:
+                return None
+            if await gain_of(self._storage, album) == live.loudness.gain_db:
                 return None
             await self._start(watched, live)
             live = await self._produce(live, delivery, folder, watched)

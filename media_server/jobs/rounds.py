@@ -25,7 +25,11 @@ LOSSY_SHARE: Final = 0.9
 """Of the time that the default ladder and a lossless rendition take together."""
 
 ROUNDS: Final = 4
-"""One, one with the other coder, and two with another plan: what still misses is published with a warning."""
+"""What still misses after them is published with a warning.
+
+At a corrected level a coder decides otherwise, and a peak may pass the ceiling once more; another coder may
+need a plan of its own.
+"""
 
 
 def make_ladder(

@@ -51,6 +51,8 @@ def prepare() -> None:
     # numpy's library of matrices would start a thread for each core in every child, and hang, not fail, where
     # the bound of memory lets it start none
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # glibc would reserve 64 MiB of address space, which is bounded, for each thread that encodes
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     get_context("forkserver").set_forkserver_preload(PRELOAD)
     forkserver.ensure_running()
 

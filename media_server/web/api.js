@@ -58,7 +58,7 @@ export async function untilMade(url, signal) {
     });
     const problem = response.ok ? null : Problem.from(response.status, await response.text());
     if (!problem) return;
-    if (problem.code !== "being_made") throw problem;
+    if (!["being_made", "track_not_ready"].includes(problem.code)) throw problem;
     const seconds = Number(response.headers.get("Retry-After")) || COME_AGAIN_S;
     await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
     signal.throwIfAborted();

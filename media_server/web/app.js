@@ -94,13 +94,21 @@ function isSame(track, other) {
   return track.track_id === other?.track_id && track.created_at === other.created_at;
 }
 
+const welcomed = new Set(); // of jobs: a track is news once, though it grows
+
 /** What is ready to play joins the list at once; it takes the stage where nothing is being heard. */
-async function welcome({ track_id: trackId, title }) {
+async function welcome({ job_id: jobId, track_id: trackId, title }) {
+  const isKnown = welcomed.has(jobId);
+  welcomed.add(jobId);
   try {
     const track = await getTrack(trackId);
     // a file was made of what is chosen: whoever listens, or has stopped for a moment, keeps the place
-    if (isSame(track, player.track)) return downloads.refresh(track);
+    if (isSame(track, player.track)) {
+      transport.describe(track); // what was still to come while it grew
+      return downloads.refresh(track);
+    }
     tracks.put(track);
+    if (isKnown) return;
     byId("announcer").textContent = `${track.title || title || "The track"} is ready to play`;
     if (!player.playing) await choose(track);
     else showSkips();

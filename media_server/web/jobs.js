@@ -10,7 +10,7 @@ const isPlayable = ({ status, playable }) => status === "completed" || (status =
 
 export class Jobs {
   /**
-   * @param onPlayable called once with a job whose track went live while the page was looking
+   * @param onPlayable called with a job whose track went live while the page was looking, and when it is whole
    * @param onOpen called with the track id of such a job, or a finished one, that was clicked
    */
   constructor(list, { onPlayable, onOpen }) {
@@ -29,7 +29,8 @@ export class Jobs {
     const item = before?.item ?? this.insert(job);
     this.known.set(job.job_id, { job, item });
     this.write(item, job);
-    if (!isPlayable(job) || (before && isPlayable(before.job))) return;
+    const isNews = before?.job.status !== job.status || !isPlayable(before.job);
+    if (!isPlayable(job) || !isNews) return;
     // One that was finished before the page was opened is history, not news.
     if (before || !job.finished_at || Date.parse(job.finished_at) >= this.opened) this.onPlayable(job);
   }

@@ -52,7 +52,7 @@ class Feed:
     def take(self, asset: Asset) -> bool:
         """Take the track as it is now, and tell whether the version that plays has grown.
 
-        A rendition keeps its index. Not another version: the one that plays stays fetchable.
+        A rendition keeps its index. Not another version: a whole one that plays stays fetchable.
         """
         known = self.asset
         # a whole version never changes, and to compare two costs as much as to send a message
@@ -61,6 +61,10 @@ class Feed:
         self.asset, self._timelines = asset, self._timelines | _timelines(asset)
         self._order += [one.name for one in asset.renditions if one.name not in self._order]
         return True
+
+    def is_replaced_by(self, asset: Asset) -> bool:
+        """Whether nothing more will ever come of the version that plays."""
+        return not self.is_complete and asset.version != self.asset.version
 
     @property
     def renditions(self) -> list[AssetRendition]:

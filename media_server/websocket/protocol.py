@@ -109,6 +109,8 @@ class Playback:
 
     def update(self, asset: Asset, now_s: float) -> None:
         """Take the track as it is now, and tell the listener if more of it is there."""
+        if self._feed.is_replaced_by(asset):
+            self._end(Close.TRY_AGAIN_LATER, "version_replaced", "another version is made now", 0.0)
         if self.state is State.CLOSED or not self._feed.take(asset):
             return
         self._now_s = now_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import defaultdict
 
 import numpy as np
@@ -13,7 +15,7 @@ from pipeline.grid import SEGMENT_SAMPLES
 from pipeline.ladder import ladder_for
 from pipeline.media import Block, Packet
 from pipeline.normalize import Gain
-from pipeline.transcode import encode_ladder
+from pipeline.transcode import MOST_THREADS, encode_ladder
 
 
 def blocks(pcm: np.ndarray, size: int = 16_384) -> list[Block]:
@@ -49,9 +51,19 @@ def test_the_bytes_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch)
     assert {sum(p.duration for p in some) for some in runs[0].values()} == {pcm.shape[1]}
 
 
+def test_however_many_cores_there_are_the_threads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each needs memory, of which a job may use so much and no more."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(256)))
+    pcm = signals.music(6.0, 48_000, 2)
+    before = threading.active_count()
+    most = 0
+    for _ in encode_ladder(blocks(pcm, 1_000), ladder_for(2), Gain(0.0), pcm.shape[1]):
+        most = max(most, threading.active_count() - before)
+    assert 1 < most <= MOST_THREADS
+
+
 def test_a_failing_source_ends_the_lanes() -> None:
     """The error comes through, and no encoder thread stays behind."""
-    import threading
 
     def broken():  # type: ignore[no-untyped-def]
         yield from blocks(signals.music(1.0, 48_000, 2))

@@ -83,7 +83,8 @@ def test_what_was_shown_never_gets_shorter(before: tuple[int, ...], now: tuple[i
 def test_another_version_takes_its_place() -> None:
     """The attempt before the crash planned another gain."""
     growth = Growth(replace(grown(9, 9, 9), version="fedcba9876543210"), Clock())
-    assert growth.shows(grown(1, 1, 1))
+    assert not growth.shows(grown(9, 9, 8)), "not before it is as long"
+    assert growth.shows(grown(9, 9, 9))
 
 
 def test_nothing_grows_once_it_is_whole() -> None:

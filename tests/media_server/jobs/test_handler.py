@@ -9,9 +9,11 @@ import pytest
 import signals
 
 from hls.asset import Asset
-from media_server.errors import NotFound
+from media_server.errors import NotFound, Unavailable
+from media_server.jobs import handler
 from media_server.jobs.fate import MAX_ATTEMPTS
 from media_server.jobs.job import JobRequest, JobState, now_rfc3339
+from media_server.jobs.publish import live_asset, point_to
 from media_server.jobs.submission import Submission, submit
 from media_server.profiles import BUILT_IN
 from media_server.storage.assets import asset_key, download_key, version_prefix
@@ -201,3 +203,51 @@ async def test_a_source_outside_the_upload_folder_is_refused(embedded) -> None:
         delivery = await embedded.deliver(Submission(request=request, accepted_at=now_rfc3339()))
         await embedded.handler.handle(delivery)
         assert (await embedded.state.get(delivery.job_id)).error.code == "source_forbidden"
+
+
+async def test_a_version_that_misses_its_plan_is_not_what_a_job_ends_with(embedded, song) -> None:
+    """I4: the attempt before was killed between the version that missed and the one that does not."""
+    delivery = await embedded.deliver(embedded.upload(song, options={"ladder": ["128k"], "outputs": []}))
+    missed = embedded.asset(
+        TRACK, job_id=delivery.job_id, order="2026-01-01", is_final=False, warnings=("loudness_missed",)
+    )
+    await point_to(embedded.storage, embedded.state, missed)
+    await embedded.handler.handle(delivery)
+    asset = await live_asset(embedded.storage, TRACK)
+    assert (asset.is_final, asset.warnings, len(asset.renditions)) == (True, (), 1)
+    assert asset.job_id == delivery.job_id
+
+
+@pytest.mark.parametrize(("is_held", "left"), [(True, False), (False, True)], ids=["held", "lost"])
+async def test_only_who_holds_the_job_takes_back_what_it_has_shown(
+    embedded, monkeypatch: pytest.MonkeyPatch, is_held: bool, left: bool
+) -> None:
+    """Whoever lost it may meet an error while another attempt shows the same version."""
+    delivery = await embedded.deliver(embedded.upload(b"this is no audio " * 100))
+    await embedded.publish(TRACK, job_id=delivery.job_id, state="growing")
+
+    async def extend(_: object) -> bool:
+        return is_held
+
+    monkeypatch.setattr(type(delivery), "extend", extend)
+    await embedded.handler.handle(delivery)
+    job = await embedded.state.get(delivery.job_id)
+    assert (await live_asset(embedded.storage, TRACK) is not None) == left
+    assert (job.status is JobState.FAILED, job.playable) == (not left, left)
+
+
+async def test_what_was_shown_is_taken_back_before_a_job_is_called_failed(
+    embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F12: while the storage is away nothing is said; the job comes again."""
+    delivery = await embedded.deliver(embedded.upload(b"this is no audio " * 100))
+    await embedded.publish(TRACK, job_id=delivery.job_id, state="growing")
+
+    async def away(*_: object) -> bool:
+        raise Unavailable("storage", "the storage is out of reach")
+
+    monkeypatch.setattr(handler, "withdraw", away)
+    await embedded.handler.handle(delivery)
+    job = await embedded.state.get(delivery.job_id)
+    assert (job.status, job.error) == (JobState.QUEUED, None)
+    assert await embedded.outbox.claim() is None

@@ -179,3 +179,7 @@ async def test_what_a_job_has_shown_and_cannot_finish_is_withdrawn(embedded, ass
     await point_to(embedded.storage, embedded.state, asset)
     assert not await withdraw(embedded.storage, embedded.state, TRACK, asset.job_id)
     assert await live_asset(embedded.storage, TRACK) is not None
+    await point_to(embedded.storage, embedded.state, replace(asset, is_final=False))
+    assert await withdraw(embedded.storage, embedded.state, TRACK, asset.job_id), (
+        "another version was to follow"
+    )

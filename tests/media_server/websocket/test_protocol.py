@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import presentations
@@ -299,6 +300,18 @@ def test_a_growing_track_is_told_as_it_grows() -> None:
     assert listener.media()[-1].flags & Flag.LAST
     listener.playback.update(presentations.song(20.0), NOW_S)
     assert [one["action"] for one in listener.heard()] == ["end"]
+
+
+def test_who_hears_a_version_of_which_nothing_more_will_come_is_asked_to_come_again() -> None:
+    """Another attempt made another version; one that is whole is played to its end."""
+    growing, other = presentations.song(20.0, state="growing", segments=2), presentations.song(20.0)
+    other = replace(other, version="fedcba9876543210")
+    listener = Listener(growing).playing()
+    listener.playback.update(other, NOW_S)
+    assert _ending(listener) == (Close.TRY_AGAIN_LATER, "version_replaced")
+    listener = Listener(presentations.song(20.0)).playing()
+    listener.playback.update(other, NOW_S)
+    assert listener.playback.ending is None
 
 
 def test_hello_may_choose_position_and_rendition() -> None:
