@@ -52,15 +52,16 @@ class Lanes:
         work = _Work(call)
         with self._lock:
             lane.waiting.append(work)
-            if not lane.is_busy and len(lane.waiting) == 1:
+            is_ready = not lane.is_busy and len(lane.waiting) == 1
+            if is_ready:
                 heapq.heappush(self._ready, lane)
-        self._pool.submit(self._do_next)
+        if is_ready:
+            self._pool.submit(self._do_next)
         return work.future
 
     def _do_next(self) -> None:
+        """Asked for once for each lane that is ready: a busy one is ready again when it is free."""
         with self._lock:
-            if not self._ready:
-                return  # its lane is busy: who is at it goes on with it
             lane = heapq.heappop(self._ready)
             lane.is_busy = True
             work = lane.waiting.popleft()

@@ -9,6 +9,7 @@ them, would miss up to 0.6 LU of a tone as short as the window (Tech 3341 case 1
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
@@ -65,7 +66,7 @@ class PowerMeter:
         self._momentary = self._short_term = 0.0
         self._count = np.zeros(BINS, np.int64)
         self._power = np.zeros(BINS)
-        self._blocks: list[Powers] = []
+        self._blocks = array("d")
 
     def push(self, block: Block) -> None:
         if not block.samples:
@@ -85,7 +86,7 @@ class PowerMeter:
     @property
     def blocks(self) -> Powers:
         """The power of each gating block so far, heard or not; ten a second."""
-        return np.concatenate([np.zeros(0), *self._blocks])
+        return np.array(self._blocks)
 
     def result(self) -> Levels:
         return Levels(
@@ -109,7 +110,7 @@ class PowerMeter:
 
     def _gate(self, blocks: Powers) -> None:
         """Absolute gate: only what is above it gets into the histogram."""
-        self._blocks.append(blocks)
+        self._blocks.frombytes(blocks.tobytes())
         lufs = OFFSET_LU + 10 * np.log10(np.maximum(blocks, 1e-30))
         above = lufs > ABSOLUTE_GATE_LUFS
         at = bins_of(lufs[above])

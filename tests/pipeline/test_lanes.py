@@ -72,3 +72,14 @@ def test_leaving_ends_the_threads() -> None:
         for place in range(8):
             lanes.submit(Lane(rank=0, place=place), lambda: None)
     assert threading.active_count() == before
+
+
+def test_what_is_done_leaves_nothing_behind() -> None:
+    """A track of hours is done in a hundred thousand pieces; what waits is bounded by who submits."""
+    lane = Lane(rank=0, place=0)
+    with Lanes(1) as lanes:
+        for _ in range(50):
+            for future in [lanes.submit(lane, lambda: None) for _ in range(20)]:
+                future.result(10)
+        assert lanes._pool._work_queue.qsize() <= 1
+        assert not lane.waiting
