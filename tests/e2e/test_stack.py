@@ -247,7 +247,8 @@ def test_files_get_the_words_that_a_track_is_changed_to(stack: Stack, tmp_path: 
         return (tags["title"], tags["artist"], tags["album"])
 
     assert [words(one, path) for path in audio] == [("Old", "Ann", "Ferry")] * 2
-    old = other.get(audio[0])
+    with listener(other, subject) as client:  # it may not have seen yet that the file is there
+        old = file_of(client, audio[0])
     stack.publisher.publish("track.updated", {"track_id": track_id, "title": "Überfahrt"})
 
     def is_new(server: Server) -> bool | None:
