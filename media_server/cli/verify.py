@@ -20,6 +20,8 @@ def verify(
 ) -> None:
     """Read every stored file of each TRACK and hold it to the size and SHA-256 in its manifest.
 
+    Of one that is still being made, what is there so far.
+
     Ends with status 1 if a file is missing or is not what was made.
     """
     settings = settings_or_stop()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import signals
 from e2e.conftest import StartServer
+from e2e.listening import listening
 from e2e.presentation import read
 from e2e.server import Json, Server, eventually
 from e2e.test_playback import newest_ffmpeg
@@ -88,6 +89,19 @@ def test_a_player_that_joins_early_plays_to_the_end(start_server: StartServer, s
     assert still_made, "it joined while the track was being made"
     assert (player.returncode, said.decode()) == (0, "")
     assert np.frombuffer(pcm, "<f4").size == SAMPLES
+
+
+async def test_a_listener_over_websocket_is_told_as_it_grows(start_server: StartServer, song: Path) -> None:
+    """config/contract/websocket.md: `updated`, until it is complete; the frames are the segments of HLS."""
+    server = start_server()
+    job = begun(server, song)
+    async with listening(server, f"track_id={job['track_id']}") as listener:
+        await listener.ask("hello", rendition="320k", credit=4_000_000)
+        assert not (await listener.said("ready"))["data"]["complete"]
+        await listener.ask("play")
+        _, *segments = await listener.to_the_end()
+    rung = read(server.client, server.master_url(job["track_id"]))["320k"]
+    assert tuple(payload for _, payload in segments) == rung.segments
 
 
 @pytest.mark.slow

@@ -148,6 +148,18 @@ async def test_a_growing_track_without_a_segment_asks_to_come_again(server: Any)
         assert answer.headers["retry-after"] == "1"
 
 
+async def test_what_a_growing_track_has_still_to_get_asks_to_come_again(server: Any) -> None:
+    """Lossless is made last; once the track is whole, what it has not got it never will."""
+    asset = await server.publish(state="growing", options={"ladder": ["128k", "lossless", "of-tomorrow"]})
+    path = f"/hls/{asset.track_id}/master-lossless.m3u8"
+    answer = await server.ask(path)
+    assert (answer.status_code, answer.json()["code"]) == (503, "track_not_ready")
+    for changed in ({"options": {"ladder": ["128k"]}}, {"state": "complete"}):
+        await server.publish(asset, **changed)
+        answer = await server.ask(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "rendition_not_found")
+
+
 async def test_segments_never_change_and_are_never_zipped(server: Any) -> None:
     """Contract, caching: immutable for a year; hls.md 1.10: never gzip media, whatever is accepted."""
     asset = await server.publish()

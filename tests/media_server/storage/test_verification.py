@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
+import presentations
 import pytest
+from presentations import TRACK_ID as TRACK
 
-from hls.asset import Asset, AssetDownload, AssetLoudness, AssetRendition
+from hls.asset import AssetDownload, AssetRendition
 from hls.stored import StoredFile, StoredSegment
 from media_server.errors import NotFound
 from media_server.storage import verification
 from media_server.storage.assets import asset_key
 from media_server.storage.memory import MemoryStorage
 from media_server.storage.verification import Verified, promised, verify
-
-TRACK = "11111111-1111-4111-8111-111111111111"
 
 
 def stored(name: str, data: bytes) -> StoredFile:
@@ -28,36 +29,8 @@ def segment(name: str, data: bytes) -> StoredSegment:
     return StoredSegment(name=name, duration=48_000, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-FILES = {
-    f"tracks/{TRACK}/v1/128k/init.mp4": b"init",
-    f"tracks/{TRACK}/v1/128k/0.m4s": b"first",
-    f"tracks/{TRACK}/v1/128k/1.m4s": b"second",
-    f"tracks/{TRACK}/v1/waveform.dat": b"wave",
-    f"tracks/{TRACK}/v1/cover.jpg": b"cover",
-    f"tracks/{TRACK}/v1/downloads/a.mp3": b"whole file",
-}
-
-ASSET = Asset(
-    track_id=TRACK,
-    version="v1",
-    state="complete",
-    job_id="22222222-2222-4222-8222-222222222222",
-    created_at="2026-01-01T00:00:00.000Z",
-    order="2026-01-01T00:00:00.000Z",
-    source_version=None,
-    pipeline_version="1",
-    source_sha256="0" * 64,
-    source_bytes=1,
-    duration_samples=48_000,
-    visibility="public",
-    user_id=None,
-    title=None,
-    artist=None,
-    tags={},
-    loudness=AssetLoudness(
-        integrated_lufs=None, true_peak_dbtp=None, range_lu=None, gain_db=0.0, target_lufs=-14.0
-    ),
-    renditions=(
+ASSET = replace(
+    presentations.asset(
         AssetRendition(
             name="128k",
             codec="mp4a.40.2",
@@ -68,10 +41,10 @@ ASSET = Asset(
             init=stored("init.mp4", b"init"),
             segments=(segment("0.m4s", b"first"), segment("1.m4s", b"second")),
         ),
+        duration_samples=94_976,
     ),
     waveform=stored("waveform.dat", b"wave"),
     cover=stored("cover.jpg", b"cover"),
-    warnings=(),
     downloads=(
         AssetDownload(
             name="mp3-320",
@@ -83,6 +56,15 @@ ASSET = Asset(
         ),
     ),
 )
+VERSION = ASSET.version
+FILES = {
+    f"tracks/{TRACK}/{VERSION}/128k/init.mp4": b"init",
+    f"tracks/{TRACK}/{VERSION}/128k/0.m4s": b"first",
+    f"tracks/{TRACK}/{VERSION}/128k/1.m4s": b"second",
+    f"tracks/{TRACK}/{VERSION}/waveform.dat": b"wave",
+    f"tracks/{TRACK}/{VERSION}/cover.jpg": b"cover",
+    f"tracks/{TRACK}/{VERSION}/downloads/a.mp3": b"whole file",
+}
 
 
 async def storage_of(files: dict[str, bytes]) -> MemoryStorage:
