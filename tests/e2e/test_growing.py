@@ -49,7 +49,7 @@ def test_playlists_grow_from_the_first_segments_to_the_whole(start_server: Start
     """RFC 8216 4.3.3.5, 6.2.1: EVENT, only ever longer, not to be cached; at last VOD with the same files."""
     server = start_server()
     job = begun(server, song)
-    assert server.job(job["job_id"])["playable"]
+    eventually(lambda: server.job(job["job_id"])["playable"] or None, "that it is heard on the job's record")
     seen: list[httpx2.Response] = []
 
     def look() -> bool | None:
